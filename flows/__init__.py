@@ -1,0 +1,1 @@
+"""The orchestration: Prefect flows, MLflow tracking, the registry and the command line."""

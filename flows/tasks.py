@@ -1,0 +1,196 @@
+"""The stages as Prefect tasks: each calls one library function inside its MLflow run."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from prefect import task
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.context import TaskRunContext
+
+from flows import tracking
+from flows.tracking import Run
+from sermodels.classifier_checkpoint import CLASSIFIER_FILE
+from sermodels.config import Config
+from sermodels.stages.caching import run_caching, run_splitting
+from sermodels.stages.classification import Recipe, run_classification
+from sermodels.stages.context import RunContext, read_utterances, utterance_json
+from sermodels.stages.diffusion import DENOISER_FILE, run_diffusion
+from sermodels.stages.embedding import run_embedding
+from sermodels.stages.synthesis import run_synthesis
+from sermodels.store import StageResult
+
+
+def progress_in_prefect(description: str) -> Callable[[float], None]:
+    """A function that shows the done share (0 to 1) as a progress bar of the running task; nothing outside Prefect."""
+    if TaskRunContext.get() is None:
+        return lambda share: None
+    artifact = create_progress_artifact(progress=0.0, description=description)
+    shown = 0
+
+    def report(share: float) -> None:
+        nonlocal shown
+        if int(100 * share) > shown:  # whole percents only: each is a request
+            shown = int(100 * share)
+            update_progress_artifact(artifact_id=artifact, progress=float(shown))
+
+    return report
+
+
+def epoch_reporter(run: Run, epochs: int, description: str) -> Callable[[Mapping[str, float]], None]:
+    """Each epoch's metrics to MLflow and its share of all epochs to Prefect."""
+    progress = progress_in_prefect(description)
+
+    def report(record: Mapping[str, float]) -> None:
+        run.log_epoch(record)
+        progress((record["epoch"] + 1) / epochs)
+
+    return report
+
+
+def stage_tags(context: RunContext, stage: str, letter: str = "") -> dict[str, str]:
+    """Tags by which the stage's run is found."""
+    split = context.split()
+    return {"stage": stage, "letter": letter, "protocol": split.protocol, "split": split.name}
+
+
+def log_stage(run: Run, result: StageResult, *patterns: str) -> None:
+    """Parameters, figures and files of a stage that ended."""
+    run.set_tags({tracking.STAGE_KEY_TAG: result.key, "reused": str(result.reused).lower()})
+    run.log_params(flat_inputs(result.read("inputs.json")))
+    if (result.folder / "figures.json").exists():
+        run.log_metrics(flat_numbers(result.read("figures.json")))
+    run.log_folder(result.folder, patterns=patterns)
+
+
+def flat_inputs(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested sections as `section.key`."""
+    flat: dict[str, Any] = {}
+    for name, value in inputs.items():
+        flat |= {f"{name}.{key}": inner for key, inner in value.items()} if isinstance(value, dict) else {name: value}
+    return flat
+
+
+def flat_numbers(figures: Mapping[str, Any]) -> dict[str, float]:
+    """The numbers among figures, nested ones as `part/name`."""
+    flat: dict[str, float] = {}
+    for name, value in figures.items():
+        if isinstance(value, dict):
+            flat |= {f"{name}/{key}": float(inner) for key, inner in value.items()}
+        elif isinstance(value, int | float):
+            flat[name] = float(value)
+    return flat
+
+
+@task(name="caching", cache_policy=NO_CACHE)
+def caching_task(config: Config, workspace: Path, parent: Run, skip_unreadable: bool) -> StageResult:
+    """Collect the corpus and fill the log-mel cache."""
+    with tracking.open_run("caching", tags={"stage": "caching"}, parent=parent) as run:
+        progress = progress_in_prefect("log-mels cached")
+        prepared, report = run_caching(config, workspace, skip_unreadable=skip_unreadable, on_progress=progress)
+        progress(1.0)
+        described = prepared.read("corpus.json")
+        counts = {"computed": report.computed, "reused": report.reused, "unreadable": len(report.unreadable)}
+        sizes = {"clips": len(described["utterances"]), "speakers": len(described["speakers"])}
+        run.log_metrics({**{f"cache/{name}": float(value) for name, value in counts.items()}, **sizes})
+        log_stage(run, prepared, "corpus.json", "*.png")
+        rows = [utterance_json(utterance) for utterance in read_utterances(prepared)]
+        tracking.log_dataset(run, rows, name="corpus", digest=described["digest"], context="corpus")
+        tracking.log_dataset(parent, rows, name="corpus", digest=described["digest"], context="corpus")
+        for note in [*described["notes"], *([report.message()] if report.unreadable else [])]:
+            print(note)
+    return prepared
+
+
+@task(name="splitting", cache_policy=NO_CACHE)
+def splitting_task(config: Config, workspace: Path, prepared: StageResult, parent: Run) -> list[Path]:
+    """Decide who is trained on, who chooses the epoch and who is tested."""
+    paths = run_splitting(config, workspace, prepared)
+    for path in paths:
+        parent.log_file(path, "splits")
+    return paths
+
+
+@task(name="classifier", cache_policy=NO_CACHE)
+def classifier_task(
+    context: RunContext, recipe: Recipe, parent: Run, run_name: str, synthetic: StageResult | None = None
+) -> StageResult:
+    """Train and evaluate one classifier, and register it as a candidate."""
+    config = context.config
+    with tracking.open_run(run_name, tags=stage_tags(context, recipe.name, recipe.letter), parent=parent) as run:
+        report = epoch_reporter(run, config.training.epochs, f"epochs of {run_name}")
+        result = run_classification(context, recipe, synthetic=synthetic, on_epoch=report)
+        log_stage(run, result, "*.json", "*.csv", "*.png")
+        _log_split_datasets(run, context)
+        figures = result.read("figures.json")
+        tags = version_tags(context, result, recipe.letter) | {
+            "development_uar": f"{figures['development']['uar']:.6f}",
+            "test_uar": f"{figures['test']['uar']:.6f}",
+        }
+        file = result.folder / CLASSIFIER_FILE
+        tracking.register_classifier(run, file, n_mels=config.front_end.n_mels, labels=config.corpus.emotions, tags=tags)
+    return result
+
+
+def version_tags(context: RunContext, result: StageResult, letter: str) -> dict[str, str]:
+    """What tells registered versions apart."""
+    described = context.prepared.read("corpus.json")
+    return {
+        tracking.STAGE_KEY_TAG: result.key,
+        "stage": result.name,
+        "letter": letter,
+        "split": context.split().name,
+        "data_digest": described["digest"],
+        "synthetic_speech": str("demo" in context.config.corpus.names).lower(),
+    }
+
+
+def _log_split_datasets(run: Run, context: RunContext) -> None:
+    """The clips of each part of the split, with the split's digest."""
+    split = context.split()
+    by_identifier = {utterance.identifier: utterance_json(utterance) for utterance in read_utterances(context.prepared)}
+    for part in ("training", "development", "test"):
+        rows = [by_identifier[identifier] for identifier in getattr(split, part)]
+        tracking.log_dataset(run, rows, name=f"{split.name} {part}", digest=split.digest(), context=part)
+
+
+@task(name="embedding", cache_policy=NO_CACHE)
+def embedding_task(context: RunContext, trained: StageResult, parent: Run, run_name: str) -> StageResult:
+    """Embed the training clips and compute the emotions' centroids."""
+    with tracking.open_run(run_name, tags=stage_tags(context, "embedding"), parent=parent) as run:
+        result = run_embedding(context, trained)
+        log_stage(run, result, "*.safetensors", "*.json", "*.png")
+    return result
+
+
+@task(name="diffusion", cache_policy=NO_CACHE)
+def diffusion_task(context: RunContext, embedding: StageResult, parent: Run, run_name: str) -> StageResult:
+    """Train the diffusion model and register it."""
+    config = context.config
+    with tracking.open_run(run_name, tags=stage_tags(context, "diffusion"), parent=parent) as run:
+        report = epoch_reporter(run, config.diffusion.epochs, f"epochs of {run_name}")
+        result = run_diffusion(
+            context, embedding, on_epoch=report, on_picture=lambda epoch, path: run.log_file(path, "samples")
+        )
+        log_stage(run, result, "*.json", "curves.png")
+        version = tracking.register_diffusion(
+            run,
+            result.folder / DENOISER_FILE,
+            n_mels=config.front_end.n_mels,
+            frames=config.diffusion.frames,
+            tags=version_tags(context, result, ""),
+        )
+        tracking.promote(tracking.DIFFUSION_MODEL, version)
+    return result
+
+
+@task(name="synthesis", cache_policy=NO_CACHE)
+def synthesis_task(context: RunContext, diffusion: StageResult, judge: StageResult, parent: Run, run_name: str) -> StageResult:
+    """Draw the synthetic clips."""
+    with tracking.open_run(run_name, tags=stage_tags(context, "synthesis"), parent=parent) as run:
+        progress = progress_in_prefect("synthetic clips drawn")
+        result = run_synthesis(context, diffusion, judge, on_progress=progress)
+        log_stage(run, result, "*.json", "*.png", "audio/*.wav")
+    return result
+

@@ -1,0 +1,182 @@
+"""All that is said to MLflow: runs, parameters, metrics, datasets, models and the registry."""
+
+import os
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.models import ModelSignature
+from mlflow.types.schema import ColSpec, Schema, TensorSpec
+
+EXPERIMENT = "sermodels"
+CLASSIFIER_MODEL = "ser-classifier"
+DIFFUSION_MODEL = "ser-diffusion"
+CHAMPION = "champion"
+ROOT = Path(__file__).resolve().parents[1]
+HOST_TAG, PROCESS_TAG = "sermodels.host", "sermodels.process"
+STAGE_KEY_TAG = "stage_key"
+MODEL_REQUIREMENTS = ("torch", "torchvision", "numpy", "pydantic", "safetensors", "jaxtyping")
+
+
+@dataclass(frozen=True)
+class Run:
+    """An open MLflow run, and what the stages report to it."""
+
+    run_id: str
+
+    def log_epoch(self, record: Mapping[str, float]) -> None:
+        """All metrics of one epoch in one request."""
+        metrics = {name: value for name, value in record.items() if name != "epoch"}
+        mlflow.log_metrics(metrics, step=int(record["epoch"]), run_id=self.run_id)
+
+    def log_metrics(self, metrics: Mapping[str, float]) -> None:
+        """Final figures."""
+        mlflow.log_metrics(dict(metrics), run_id=self.run_id)
+
+    def log_params(self, params: Mapping[str, Any]) -> None:
+        """Parameters that the run does not have yet; lists and None as text."""
+        known = MlflowClient().get_run(self.run_id).data.params
+        fresh = {name: value for name, value in params.items() if name not in known}
+        mlflow.log_params(fresh, run_id=self.run_id)
+
+    def log_folder(self, folder: Path, *, patterns: Sequence[str]) -> None:
+        """The files of a stage folder that match, as artifacts at the same places."""
+        for path in sorted({path for pattern in patterns for path in folder.glob(pattern)}):
+            self.log_file(path, str(path.parent.relative_to(folder)))
+
+    def log_file(self, path: Path, place: str = ".") -> None:
+        """One file as an artifact."""
+        mlflow.log_artifact(str(path), None if place == "." else place, run_id=self.run_id)
+
+    def log_text(self, text: str, file: str) -> None:
+        """A text as an artifact."""
+        mlflow.log_text(text, file, run_id=self.run_id)
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Tags of the run."""
+        client = MlflowClient()
+        for name, value in tags.items():
+            client.set_tag(self.run_id, name, value)
+
+
+def setup() -> str:
+    """Choose the tracking server and the experiment, close runs whose process died; returns the tracking URI.
+
+    MLFLOW_TRACKING_URI wins; without it everything goes to `mlflow.db` in the working directory. Under `mlflow run`
+    the experiment is that of the run which is waiting to be adopted.
+    """
+    if not os.environ.get("MLFLOW_TRACKING_URI"):
+        mlflow.set_tracking_uri(f"sqlite:///{Path.cwd() / 'mlflow.db'}")
+    adopted = os.environ.get("MLFLOW_RUN_ID")
+    if adopted:
+        experiment = mlflow.get_run(adopted).info.experiment_id
+    else:
+        experiment = mlflow.set_experiment(os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)).experiment_id
+    _close_dead_runs(experiment)
+    return str(mlflow.get_tracking_uri())
+
+
+def _close_dead_runs(experiment_id: str) -> None:
+    """Mark as KILLED the running runs of this host whose process is gone."""
+    client = MlflowClient()
+    query = f"attributes.status = 'RUNNING' and tags.`{HOST_TAG}` = '{socket.gethostname()}'"
+    for run in client.search_runs([experiment_id], query):
+        if not Path("/proc", run.data.tags[PROCESS_TAG]).exists():
+            client.set_terminated(run.info.run_id, "KILLED")
+
+
+@contextmanager
+def open_run(name: str, *, tags: Mapping[str, str], parent: Run | None = None) -> Iterator[Run]:
+    """A run that ends FINISHED, FAILED or, on an interrupt, KILLED. The first parent adopts the run of `mlflow run`."""
+    adopted = os.environ.get("MLFLOW_RUN_ID") if parent is None else None
+    own_tags = {HOST_TAG: socket.gethostname(), PROCESS_TAG: str(os.getpid()), **tags}
+    if adopted:
+        active = mlflow.start_run(run_id=adopted)
+        mlflow.set_tags({**own_tags, "mlflow.runName": name})
+    else:
+        parent_id = parent.run_id if parent else None
+        active = mlflow.start_run(run_name=name, nested=parent is not None, parent_run_id=parent_id, tags=own_tags)
+    status = "FAILED"
+    try:
+        yield Run(active.info.run_id)
+        status = "FINISHED"
+    except KeyboardInterrupt:
+        status = "KILLED"
+        raise
+    finally:
+        mlflow.end_run(status)
+
+
+def log_dataset(run: Run, rows: Sequence[Mapping[str, str]], *, name: str, digest: str, context: str) -> None:
+    """The clips of a run as an MLflow dataset: identifiers and labels, with the digest of their content."""
+    source = str(Path(rows[0]["path"]).parent)
+    frame = pd.DataFrame([{key: row[key] for key in ("identifier", "corpus", "speaker", "sex", "emotion")} for row in rows])
+    dataset = mlflow.data.from_pandas(frame, source=source, name=name, digest=digest[:32])
+    MlflowClient().log_inputs(run.run_id, datasets=[_dataset_input(dataset, context)])
+
+
+def _dataset_input(dataset: Any, context: str) -> Any:
+    """What the client wants for a dataset."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    return DatasetInput(Dataset(**dataset.to_dict()), [InputTag("mlflow.data.context", context)])
+
+
+def register_classifier(run: Run, file: Path, *, n_mels: int, labels: Sequence[str], tags: Mapping[str, str]) -> ModelVersion:
+    """Log a classifier as a model of the run and register it: log-mels (clip, mel, frame) in dB to probabilities."""
+    signature = ModelSignature(
+        inputs=Schema([TensorSpec(np.dtype(np.float32), (-1, n_mels, -1), "log_mel")]),
+        outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, len(labels)), "probabilities")]),
+    )
+    return _register(run, CLASSIFIER_MODEL, "flows/pyfunc_classifier.py", {"classifier": file}, signature, tags)
+
+
+def register_diffusion(run: Run, file: Path, *, n_mels: int, frames: int, tags: Mapping[str, str]) -> ModelVersion:
+    """Log a diffusion model as a model of the run and register it: rows of emotion and number to log-mels in dB."""
+    signature = ModelSignature(
+        inputs=Schema([ColSpec("string", "emotion"), ColSpec("long", "number")]),
+        outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, n_mels, frames), "log_mel")]),
+    )
+    return _register(run, DIFFUSION_MODEL, "flows/pyfunc_diffusion.py", {"denoiser": file}, signature, tags)
+
+
+def _register(
+    run: Run, name: str, code: str, files: Mapping[str, Path], signature: ModelSignature, tags: Mapping[str, str]
+) -> ModelVersion:
+    """A new version, or the version that the same stage result has already."""
+    if known := find_version(name, tags[STAGE_KEY_TAG]):
+        return known
+    logged = mlflow.pyfunc.log_model(
+        name="model",
+        python_model=str(ROOT / code),
+        artifacts={key: str(path) for key, path in files.items()},
+        code_paths=[str(ROOT / "sermodels")],
+        signature=signature,
+        pip_requirements=list(MODEL_REQUIREMENTS),
+    )
+    return mlflow.register_model(logged.model_uri, name, tags=dict(tags))
+
+
+def find_version(name: str, stage_key: str) -> ModelVersion | None:
+    """The registered version that holds this stage result."""
+    return next((v for v in MlflowClient().search_model_versions(f"name='{name}'") if v.tags.get(STAGE_KEY_TAG) == stage_key), None)
+
+
+def promote(name: str, version: ModelVersion) -> None:
+    """Give the alias `champion` to a version, unless synthetic speech would replace real speech."""
+    client = MlflowClient()
+    current = client.get_registered_model(name).aliases.get(CHAMPION)
+    if current and version.tags["synthetic_speech"] == "true":
+        if client.get_model_version(name, current).tags.get("synthetic_speech") == "false":
+            print(f"{name}: version {current}, trained on real speech, stays champion")
+            return
+    client.set_registered_model_alias(name, CHAMPION, version.version)
+    print(f"{name}: version {version.version} ({version.tags['stage']}) is champion")

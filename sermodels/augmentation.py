@@ -1,0 +1,85 @@
+"""Augmentation of a z-scored log-mel batch on its device: chance is drawn first, the transform is deterministic."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sermodels.config import AugmentationConfig
+
+Batch = Float[Tensor, "batch mel frame"]
+Span = tuple[NDArray[np.int64], NDArray[np.int64]]
+
+
+@dataclass(frozen=True)
+class AugmentationDraw:
+    """Everything random about one batch; where a transform is not applied its value is the identity.
+
+    `time_span`, `mel_span`: first cell and width of each clip's mask; `shift`: frames to the right, circular;
+    `noise_std` and `gain`: one value a clip; `partner` and `share`: mixup's other clip and this clip's weight.
+    """
+
+    time_span: Span
+    mel_span: Span
+    shift: NDArray[np.int64]
+    noise_std: NDArray[np.float32]
+    noise_seed: int
+    gain: NDArray[np.float32]
+    partner: NDArray[np.int64]
+    share: float
+
+
+def draw(config: AugmentationConfig, shape: tuple[int, int, int], rng: np.random.Generator) -> AugmentationDraw:
+    """Draw the augmentation of a batch of shape (batch, mel, frame)."""
+    batch, mels, frames = shape
+    masked_time, masked_mel, shifted, noisy, scaled = rng.random((5, batch)) < config.probability
+    largest_shift = int(config.shift_fraction * frames)
+    gain = rng.uniform(config.gain_low, config.gain_high, batch)
+    return AugmentationDraw(
+        time_span=_spans(rng, masked_time, frames, config.time_mask_fraction),
+        mel_span=_spans(rng, masked_mel, mels, config.frequency_mask_fraction),
+        shift=np.where(shifted, rng.integers(-largest_shift, largest_shift, batch, endpoint=True), 0),
+        noise_std=np.where(noisy, config.noise_std, 0.0).astype(np.float32),
+        noise_seed=int(rng.integers(2**31)),
+        gain=np.where(scaled, gain, 1.0).astype(np.float32),
+        partner=rng.permutation(batch),
+        share=float(rng.beta(config.mixup_alpha, config.mixup_alpha)) if config.mixup_alpha > 0 else 1.0,
+    )
+
+
+def _spans(rng: np.random.Generator, applied: NDArray[np.bool_], size: int, fraction: float) -> Span:
+    """First cell and width of one mask a clip; a width is at most `fraction` of `size`, and 0 where not applied."""
+    widths = rng.integers(0, int(fraction * size), len(applied), endpoint=True)
+    starts = rng.integers(0, size - widths, endpoint=True)
+    return starts, np.where(applied, widths, 0)
+
+
+def augment(batch: Batch, chance: AugmentationDraw) -> Batch:
+    """Shift, scale, add noise, mask and mix a z-scored batch as drawn; masked cells become 0, the mean."""
+    device = batch.device
+    mels, frames = batch.shape[1:]
+    source = (torch.arange(frames) - torch.from_numpy(chance.shift)[:, None]) % frames
+    shifted = batch.gather(2, source.to(device)[:, None, :].expand(-1, mels, -1))
+    noise = torch.randn(batch.shape, generator=torch.Generator(device).manual_seed(chance.noise_seed), device=device)
+    noisy = shifted * _per_clip(chance.gain, device) + noise * _per_clip(chance.noise_std, device)
+    kept = _outside(chance.time_span, frames, device)[:, None, :] & _outside(chance.mel_span, mels, device)[:, :, None]
+    masked = torch.where(kept, noisy, torch.zeros_like(noisy))
+    if chance.share == 1.0:
+        return masked
+    partner = torch.from_numpy(chance.partner).to(device)
+    return chance.share * masked + (1.0 - chance.share) * masked[partner]
+
+
+def _per_clip(values: NDArray[np.float32], device: torch.device) -> Tensor:
+    """One value a clip, shaped to scale a batch."""
+    return torch.from_numpy(values).to(device)[:, None, None]
+
+
+def _outside(span: Span, size: int, device: torch.device) -> Tensor:
+    """True where a cell lies outside its clip's mask; shape (batch, size)."""
+    start, width = (torch.from_numpy(part)[:, None] for part in span)
+    cell = torch.arange(size)
+    return ((cell < start) | (cell >= start + width)).to(device)

@@ -1,0 +1,134 @@
+"""The log-mel cache: one float16 array a recording, addressed by content, written once and verified when used."""
+
+import os
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from sermodels.config import FrontEndConfig
+from sermodels.corpora.utterance import Utterance
+from sermodels.errors import AudioError, StorageError
+from sermodels.features import LogMel
+from sermodels.files import atomic_write, sha256_of_json
+
+CACHE_VERSION = 1
+"""Bumped by hand when the same recording and config would give another log-mel."""
+
+
+@dataclass(frozen=True)
+class CacheReport:
+    """What one caching did: how many log-mels it computed, found, and could not read (identifier, reason)."""
+
+    computed: int
+    reused: int
+    unreadable: tuple[tuple[str, str], ...]
+
+    def message(self) -> str:
+        """The unreadable recordings by name, one a line, and the remedy."""
+        lines = [f"{len(self.unreadable)} of {self.computed + self.reused + len(self.unreadable)} recordings unreadable:"]
+        lines += [f"  {identifier}: {reason}" for identifier, reason in self.unreadable]
+        lines.append("replace or remove them, or go on without them by --skip-unreadable")
+        return "\n".join(lines)
+
+
+def cache_path(folder: Path, utterance: Utterance, config: FrontEndConfig) -> Path:
+    """Where the log-mel of a recording lies: the name is a hash of its content and the front end's config."""
+    key = sha256_of_json([CACHE_VERSION, utterance.sha256, config.model_dump()])
+    return folder / key[:2] / f"{key}.npz"
+
+
+def cache_log_mels(
+    utterances: Sequence[Utterance],
+    config: FrontEndConfig,
+    folder: Path,
+    *,
+    workers: int | None = None,
+    on_progress: Callable[[float], None] | None = None,
+) -> CacheReport:
+    """Compute every log-mel that the cache lacks, in parallel; unreadable recordings are collected, not raised.
+
+    Raises StorageError when the cache cannot be written; what was written before stays and is used next time.
+    """
+    front_end = LogMel(config).eval()
+    missing = [u for u in _first_of_each_content(utterances) if not is_cached(cache_path(folder, u, config))]
+    unreadable: dict[str, str] = {}
+    with _one_torch_thread(), ThreadPoolExecutor(workers or len(os.sched_getaffinity(0))) as pool:
+        jobs = {pool.submit(_cache_one, u, config, front_end, folder): u for u in missing}
+        try:
+            for done, job in enumerate(tqdm(as_completed(jobs), total=len(jobs), desc="log-mels", unit="clip", disable=not jobs), 1):
+                reason = job.result()
+                if reason:
+                    unreadable[jobs[job].sha256] = reason
+                if on_progress:
+                    on_progress(done / len(jobs))
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+    failed = tuple((u.identifier, unreadable[u.sha256]) for u in utterances if u.sha256 in unreadable)
+    computed = len(missing) - len(unreadable)
+    return CacheReport(computed, len(utterances) - computed - len(failed), failed)
+
+
+def read_log_mel(path: Path) -> NDArray[np.float16]:
+    """A cached log-mel in dB, shape (mel, frame); the archive's CRC is checked. Raises StorageError."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            log_mel: NDArray[np.float16] = archive["log_mel"]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise StorageError(f"{path}: damaged or missing log-mel ({error}); run the caching again") from error
+    return log_mel
+
+
+def write_log_mel(path: Path, log_mel: NDArray[np.floating]) -> None:
+    """Store a log-mel as float16, atomically. Raises StorageError."""
+    with atomic_write(path) as temporary, open(temporary, "wb") as file:
+        np.savez(file, log_mel=log_mel.astype(np.float16))
+
+
+def is_cached(path: Path) -> bool:
+    """Whether a whole, undamaged log-mel lies at `path`."""
+    if not path.exists():
+        return False
+    try:
+        read_log_mel(path)
+    except StorageError:
+        return False
+    return True
+
+
+def _first_of_each_content(utterances: Sequence[Utterance]) -> Iterator[Utterance]:
+    """One utterance for each distinct content, so that no entry is computed twice."""
+    return iter({utterance.sha256: utterance for utterance in reversed(utterances)}.values())
+
+
+def _cache_one(utterance: Utterance, config: FrontEndConfig, front_end: LogMel, folder: Path) -> str:
+    """Cache one recording; returns why it cannot be read, or an empty string."""
+    from sermodels.audio import read_waveform
+
+    try:
+        waveform = read_waveform(utterance.path, sample_rate_hz=config.sample_rate_hz)
+    except AudioError as error:
+        return str(error)
+    with torch.inference_mode():
+        log_mel = front_end(torch.from_numpy(waveform)[None])[0].numpy()
+    write_log_mel(cache_path(folder, utterance, config), log_mel)
+    return ""
+
+
+@contextmanager
+def _one_torch_thread() -> Iterator[None]:
+    """One thread a matrix product while clips run in parallel: more would only queue for the cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

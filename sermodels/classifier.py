@@ -1,0 +1,83 @@
+"""The classifier: a torchvision ResNet whose input is a log-mel; z-score, resize and channels are in `forward`."""
+
+from collections.abc import Sequence
+
+import torch
+import torchvision
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from sermodels.config import ClassifierConfig
+from sermodels.errors import ConfigError
+
+STAGES = ("conv1", "bn1", "layer1", "layer2", "layer3", "layer4", "fc")
+
+LogMelBatch = Float[Tensor, "batch mel frame"]
+
+
+class Classifier(nn.Module):
+    """Emotion logits and embeddings of log-mel batches in dB.
+
+    `mean` and `std` (mel,) are the training split's statistics; they are part of the weights.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, config: ClassifierConfig, *, labels: Sequence[str], n_mels: int) -> None:
+        """An untrained network; `sermodels.weights.load_pretrained` and `freeze` come next."""
+        super().__init__()
+        self.config, self.labels = config, tuple(labels)
+        self.backbone = torchvision.models.get_model(config.backbone, weights=None)
+        width = self.backbone.fc.in_features
+        self.backbone.fc = nn.Identity()
+        self.dropout = nn.Dropout(config.dropout)
+        self.fc = nn.Linear(width, len(self.labels))
+        self.frozen: tuple[str, ...] = ()
+        self.register_buffer("mean", torch.zeros(n_mels))
+        self.register_buffer("std", torch.ones(n_mels))
+
+    def standardize(self, log_mel: LogMelBatch) -> LogMelBatch:
+        """Z-score each mel band with the training split's statistics."""
+        return (log_mel - self.mean[:, None]) / self.std[:, None]
+
+    def embed_standardized(self, batch: LogMelBatch) -> Float[Tensor, "batch width"]:
+        """Pooled features before the head: 2048 wide for ResNet50, 512 for ResNet18 and 34."""
+        image = batch[:, None]
+        if self.config.image_size is not None:
+            image = nn.functional.interpolate(image, self.config.image_size, mode="bilinear", align_corners=False)
+        pooled: Tensor = self.backbone(image.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last))
+        return pooled
+
+    def logits_standardized(self, batch: LogMelBatch) -> Float[Tensor, "batch emotion"]:
+        """Logits of a batch that is z-scored already, as augmentation leaves it."""
+        logits: Tensor = self.fc(self.dropout(self.embed_standardized(batch)))
+        return logits
+
+    def embed(self, log_mel: LogMelBatch) -> Float[Tensor, "batch width"]:
+        """Embeddings of log-mels in dB."""
+        return self.embed_standardized(self.standardize(log_mel))
+
+    def forward(self, log_mel: LogMelBatch) -> Float[Tensor, "batch emotion"]:
+        """Logits of log-mels in dB, in the order of `labels`."""
+        return self.logits_standardized(self.standardize(log_mel))
+
+    def freeze(self, without_weights: Sequence[str]) -> tuple[str, ...]:
+        """Freeze every stage that `trainable` does not name; one without pretrained weights learns all the same.
+
+        Returns the frozen stages. Raises ConfigError when `trainable` names an unknown stage.
+        """
+        wanted = set(STAGES) if "all" in self.config.trainable else set(self.config.trainable)
+        if unknown := sorted(wanted - set(STAGES)):
+            raise ConfigError(f"classifier.trainable: unknown stage {', '.join(unknown)}; allowed: {', '.join(STAGES)}, all")
+        self.frozen = tuple(stage for stage in STAGES if stage not in wanted | set(without_weights) | {"fc"})
+        for stage in self.frozen:
+            self.backbone.get_submodule(stage).requires_grad_(False)
+        return self.frozen
+
+    def train(self, mode: bool = True) -> "Classifier":
+        """Training mode, in which frozen stages keep their batch statistics as they are."""
+        super().train(mode)
+        for stage in self.frozen:
+            self.backbone.get_submodule(stage).eval()
+        return self

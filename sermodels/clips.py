@@ -1,0 +1,124 @@
+"""Clips of any length to batches of one size: silence trimmed, level set, cropped or padded, on the device."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sermodels.config import ClipConfig, FrontEndConfig
+
+DEFAULT_TOP_DB = 80.0
+
+
+def frames_of(duration_s: float, config: FrontEndConfig) -> int:
+    """Number of centred frames that a recording of this duration has."""
+    return 1 + int(duration_s * config.sample_rate_hz) // config.hop_length
+
+
+def trim_silence(log_mel: NDArray[np.floating], trim_db: float) -> NDArray[np.floating]:
+    """Cut the frames at either end that are more than `trim_db` below the loudest one; shape (mel, frame)."""
+    level_db = 10.0 * np.log10(np.sum(10.0 ** (log_mel.astype(np.float64) / 10.0), axis=0))
+    loud = np.flatnonzero(level_db >= level_db.max() - trim_db)
+    return log_mel[:, loud[0] : loud[-1] + 1]
+
+
+@dataclass(frozen=True)
+class ClipSet:
+    """Log-mels of many clips as one ragged tensor, ready to be gathered into batches on its device.
+
+    `values` (mel, all frames) in dB as float16; `starts`, `lengths` and `labels` (clip,) int64; `floor_db` (clip,)
+    the level of digital silence in each clip, with which it is padded.
+    """
+
+    values: Tensor
+    starts: Int64[Tensor, " clip"]
+    lengths: Int64[Tensor, " clip"]
+    floor_db: Float[Tensor, " clip"]
+    labels: Int64[Tensor, " clip"]
+
+    @staticmethod
+    def build(
+        log_mels: Sequence[NDArray[np.floating]],
+        labels: Sequence[int],
+        *,
+        trim_db: float | None = None,
+        level: str = "keep",
+        top_db: float = DEFAULT_TOP_DB,
+    ) -> "ClipSet":
+        """Trim, level and join log-mels of shape (mel, frame) in dB."""
+        prepared, floors = [], []
+        for log_mel in log_mels:
+            clip = log_mel if trim_db is None else trim_silence(log_mel, trim_db)
+            offset_db = float(clip.mean(dtype=np.float64)) if level == "clip" else 0.0
+            prepared.append((clip.astype(np.float32) - offset_db).astype(np.float16))
+            floors.append(float(clip.max()) - offset_db - top_db)
+        lengths = np.array([clip.shape[1] for clip in prepared], dtype=np.int64)
+        return ClipSet(
+            values=torch.from_numpy(np.concatenate(prepared, axis=1)),
+            starts=torch.from_numpy(np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64)),
+            lengths=torch.from_numpy(lengths),
+            floor_db=torch.tensor(floors, dtype=torch.float32),
+            labels=torch.tensor(list(labels), dtype=torch.int64),
+        )
+
+    @staticmethod
+    def from_config(
+        log_mels: Sequence[NDArray[np.floating]], labels: Sequence[int], clip: ClipConfig, front_end: FrontEndConfig
+    ) -> "ClipSet":
+        """Clips prepared as the classifier's config says."""
+        return ClipSet.build(log_mels, labels, trim_db=clip.trim_db, level=clip.level, top_db=front_end.top_db)
+
+    def __len__(self) -> int:
+        """Number of clips."""
+        return len(self.starts)
+
+    def to(self, device: torch.device) -> "ClipSet":
+        """The same clips on another device."""
+        return ClipSet(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
+
+    def join(self, other: "ClipSet") -> "ClipSet":
+        """These clips followed by those of `other`."""
+        return ClipSet(
+            values=torch.cat([self.values, other.values], dim=1),
+            starts=torch.cat([self.starts, other.starts + self.values.shape[1]]),
+            lengths=torch.cat([self.lengths, other.lengths]),
+            floor_db=torch.cat([self.floor_db, other.floor_db]),
+            labels=torch.cat([self.labels, other.labels]),
+        )
+
+    def batch(
+        self, indices: Int64[Tensor, " batch"], offsets: Int64[Tensor, " batch"], frames: int
+    ) -> Float[Tensor, "batch mel frame"]:
+        """Gather clips, each placed at its offset: positive pads in front, negative crops the beginning."""
+        position = torch.arange(frames, device=self.values.device) - offsets[:, None]
+        length = self.lengths[indices][:, None]
+        inside = (position >= 0) & (position < length)
+        columns = self.starts[indices][:, None] + position.clamp(min=0).minimum(length - 1)
+        cells = self.values[:, columns].transpose(0, 1).float()
+        return torch.where(inside[:, None, :], cells, self.floor_db[indices][:, None, None])
+
+    def evaluation_offsets(self, indices: Int64[Tensor, " batch"], frames: int, crop: str) -> Int64[Tensor, " batch"]:
+        """Offsets without chance: clips start at the first frame, or lie centred where training crops at random."""
+        room = frames - self.lengths[indices]
+        return torch.zeros_like(room) if crop == "start" else torch.div(room, 2, rounding_mode="floor")
+
+    def training_offsets(
+        self, indices: Int64[Tensor, " batch"], frames: int, crop: str, rng: np.random.Generator
+    ) -> Int64[Tensor, " batch"]:
+        """Offsets for training: the first frame, or uniform over every place where the clip fits or fills."""
+        if crop == "start":
+            return torch.zeros_like(indices)
+        room = (frames - self.lengths[indices]).cpu().numpy()
+        low, high = np.minimum(room, 0), np.maximum(room, 0)
+        return torch.from_numpy(rng.integers(low, high, endpoint=True)).to(indices.device)
+
+
+def statistics_of(clips: ClipSet, indices: Int64[Tensor, " some"]) -> tuple[Float[Tensor, " mel"], Float[Tensor, " mel"]]:
+    """Mean and standard deviation of each mel band over the unpadded frames of the given (training) clips."""
+    columns = torch.cat([torch.arange(int(s), int(s + n)) for s, n in zip(clips.starts[indices], clips.lengths[indices], strict=True)])
+    frames = clips.values[:, columns].double()
+    return frames.mean(dim=1).float(), frames.std(dim=1).clamp(min=1e-3).float()

@@ -1,0 +1,183 @@
+"""The configuration: nested frozen models, unknown keys are errors, each default written once."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from sermodels.emotions import ALL_EMOTIONS, COMMON_EMOTIONS
+
+Probability = Annotated[float, Field(ge=0.0, le=1.0)]
+PositiveInt = Annotated[int, Field(gt=0)]
+PositiveFloat = Annotated[float, Field(gt=0.0)]
+NonNegativeFloat = Annotated[float, Field(ge=0.0)]
+Precision = Literal["auto", "bfloat16", "float32"]
+"""`auto`: bfloat16 where the hardware computes in it, else float32."""
+
+
+class Section(BaseModel):
+    """A frozen section in which an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class CorpusConfig(Section):
+    """Which recordings are used."""
+
+    data_dir: str = "data"
+    names: tuple[str, ...] = ("emodb", "ravdess")
+    """Named corpora, each in the folder of its name below `data_dir`; `demo` makes its own recordings."""
+    manifests: tuple[str, ...] = ()
+    """CSV files with the columns path, emotion, speaker and optionally sex, sentence, corpus."""
+    emotions: tuple[str, ...] = COMMON_EMOTIONS
+    demo_seed: int = 0
+
+    @model_validator(mode="after")
+    def _emotions_are_known(self) -> "CorpusConfig":
+        unknown = [emotion for emotion in self.emotions if emotion not in ALL_EMOTIONS]
+        if unknown:
+            raise ValueError(f"unknown emotions {unknown}; allowed: {', '.join(ALL_EMOTIONS)}")
+        if len(set(self.emotions)) != len(self.emotions) or len(self.emotions) < 2:
+            raise ValueError("emotions must be at least two, each named once")
+        if not self.names and not self.manifests:
+            raise ValueError("name at least one corpus or manifest")
+        return self
+
+
+class FrontEndConfig(Section):
+    """Waveform to log-mel."""
+
+    sample_rate_hz: PositiveInt = 22_050
+    n_fft: PositiveInt = 1024
+    hop_length: PositiveInt = 256
+    n_mels: PositiveInt = 80
+    f_min_hz: NonNegativeFloat = 0.0
+    f_max_hz: PositiveFloat = 11_025.0
+    top_db: PositiveFloat = 80.0
+    """Levels more than this below the clip's loudest cell are raised to that floor."""
+
+
+class ClipConfig(Section):
+    """Log-mel of any length to the fixed size that the classifier sees."""
+
+    duration_s: PositiveFloat = 10.0
+    trim_db: PositiveFloat | None = None
+    """Frames at either end quieter than the loudest frame by more than this are cut; None keeps all."""
+    level: Literal["keep", "clip"] = "keep"
+    """`clip` subtracts the clip's mean level in dB, so that a quiet corpus looks like a loud one."""
+    crop: Literal["start", "random"] = "start"
+    """`start`: cut and pad at the end. `random`: anywhere in training, centred in evaluation."""
+
+
+class SplitConfig(Section):
+    """Who is trained on, who chooses the epoch, who is tested."""
+
+    protocol: Literal["speaker", "seed"] = "speaker"
+    folds: Annotated[int, Field(ge=2)] = 6
+    fold: Annotated[int, Field(ge=0)] | Literal["all"] = 0
+    """Protocol `speaker`: the fold to run, or all of them."""
+    development_fraction: Annotated[float, Field(gt=0.0, lt=0.5)] = 0.15
+    """Share of the training speakers (protocol `seed`: clips) that chooses the epoch and nothing else."""
+    test_fraction: Annotated[float, Field(gt=0.0, lt=0.9)] = 0.2
+    """Protocol `seed` only."""
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _fold_exists(self) -> "SplitConfig":
+        if self.fold != "all" and self.fold >= self.folds:
+            raise ValueError(f"fold {self.fold} does not exist; allowed: 0 to {self.folds - 1}, or all")
+        return self
+
+
+class AugmentationConfig(Section):
+    """Transforms of the z-scored log-mel batch, each applied with `probability`."""
+
+    probability: Probability = 0.7
+    time_mask_fraction: Probability = 0.10
+    frequency_mask_fraction: Probability = 0.15
+    shift_fraction: Probability = 0.10
+    noise_std: NonNegativeFloat = 0.01
+    gain_low: PositiveFloat = 0.9
+    gain_high: PositiveFloat = 1.1
+    mixup_alpha: NonNegativeFloat = 0.0
+    """Beta parameter of mixup (Zhang et al. 2018); 0 is none."""
+
+
+class ClassifierConfig(Section):
+    """The network."""
+
+    backbone: Literal["resnet18", "resnet34", "resnet50"] = "resnet50"
+    weights: str = "imagenet"
+    """`imagenet`, `none`, or the path of a safetensors or .pth state dict with torchvision's names."""
+    trainable: tuple[str, ...] = ("layer4", "fc")
+    """Top-level parts that learn: conv1, bn1, layer1 to layer4, fc; or `all`."""
+    dropout: Probability = 0.5
+    image_size: tuple[PositiveInt, PositiveInt] | None = (224, 224)
+    """Height and width that `forward` resizes to; None keeps the log-mel's own resolution."""
+
+
+class TrainingConfig(Section):
+    """The one training loop of baseline, augmented and retrained classifiers."""
+
+    epochs: PositiveInt = 50
+    batch_size: Annotated[int, Field(ge=2)] = 32
+    optimizer: Literal["adam", "adamw"] = "adam"
+    learning_rate: PositiveFloat = 1e-4
+    weight_decay: NonNegativeFloat = 0.0
+    warmup_fraction: Probability = 0.0
+    """Share of all steps in which the rate rises linearly before the cosine; 0 is plain cosine annealing."""
+    label_smoothing: Probability = 0.0
+    patience: PositiveInt = 10
+    """Epochs without a better development UAR before training stops."""
+    epoch_size: Literal["real", "data"] = "real"
+    """Clips drawn an epoch: as many as there are real training clips (equal optimiser steps in every stage),
+    or one pass over all of the stage's clips, as the published recipe has it."""
+    precision: Precision = "auto"
+
+
+class DiffusionConfig(Section):
+    """Denoiser, noise schedule and their training."""
+
+    frames: PositiveInt = 256
+    trim_db: PositiveFloat | None = 40.0
+    patch: PositiveInt = 4
+    """Side of the square of log-mel cells folded into channels at the network's entrance."""
+    widths: tuple[PositiveInt, ...] = (64, 128, 192)
+    timesteps: Annotated[int, Field(ge=2)] = 50
+    schedule: Literal["karras", "linear"] = "karras"
+    condition_dropout: Probability = 0.1
+    variation: NonNegativeFloat = 0.5
+    """Random variation of the condition, in standard deviations of the emotion's embeddings."""
+    ema_decay: Probability = 0.999
+    epochs: PositiveInt = 60
+    batch_size: PositiveInt = 32
+    learning_rate: PositiveFloat = 3e-4
+    sample_every: PositiveInt = 10
+    """Epochs between the sample grids that are logged while it trains."""
+    precision: Precision = "auto"
+
+
+class SynthesisConfig(Section):
+    """What is drawn from the diffusion model."""
+
+    per_emotion: PositiveInt = 200
+    sampler: Literal["ddpm", "ddim", "heun", "dpmpp_2m"] = "dpmpp_2m"
+    steps: PositiveInt = 15
+    guidance_scale: NonNegativeFloat = 1.5
+    batch_size: PositiveInt = 50
+    audio_per_emotion: Annotated[int, Field(ge=0)] = 2
+    """Clips an emotion that are also turned into audio by Griffin-Lim."""
+
+
+class Config(Section):
+    """The whole configuration of a run."""
+
+    seed: int = 0
+    corpus: CorpusConfig = CorpusConfig()
+    front_end: FrontEndConfig = FrontEndConfig()
+    clip: ClipConfig = ClipConfig()
+    split: SplitConfig = SplitConfig()
+    augmentation: AugmentationConfig = AugmentationConfig()
+    classifier: ClassifierConfig = ClassifierConfig()
+    training: TrainingConfig = TrainingConfig()
+    diffusion: DiffusionConfig = DiffusionConfig()
+    synthesis: SynthesisConfig = SynthesisConfig()

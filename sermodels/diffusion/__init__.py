@@ -1,0 +1,1 @@
+"""Diffusion of log-mels: noise schedule, network, denoiser, samplers and training."""

@@ -1,0 +1,52 @@
+"""The diffusion model as it is kept: averaged denoiser weights, the z-score of its log-mels, its emotions."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sermodels.checkpoint import load_into, load_tensors, prefixed, save_tensors, without_prefix
+from sermodels.config import DiffusionConfig
+from sermodels.diffusion.denoiser import Denoiser
+from sermodels.diffusion.unet import UNet
+from sermodels.embedding import TENSOR_NAMES, EmotionEmbeddings
+
+
+@dataclass(frozen=True)
+class DiffusionModel:
+    """A denoiser with everything that sampling needs; `mean` and `std` (mel,) undo the z-score, in dB."""
+
+    config: DiffusionConfig
+    denoiser: Denoiser
+    embeddings: EmotionEmbeddings
+    mean: Float[Tensor, " mel"]
+    std: Float[Tensor, " mel"]
+
+    def to_log_mel(self, standardized: Float[Tensor, "batch mel frame"]) -> Float[Tensor, "batch mel frame"]:
+        """Z-scored log-mels back to dB."""
+        return standardized * self.std.to(standardized)[:, None] + self.mean.to(standardized)[:, None]
+
+    def save(self, path: Path) -> None:
+        """Write weights, statistics and embeddings as one safetensors file with config and labels in the header."""
+        tensors = prefixed("denoiser", self.denoiser.state_dict()) | {"mean": self.mean, "std": self.std}
+        tensors |= prefixed("embeddings", {name: getattr(self.embeddings, name) for name in TENSOR_NAMES})
+        save_tensors(path, tensors, {"config": self.config.model_dump(mode="json"), "labels": list(self.embeddings.labels)})
+
+    @staticmethod
+    def load(path: Path) -> "DiffusionModel":
+        """Read what `save` wrote. Raises WeightsError naming the file."""
+        tensors, header = load_tensors(path)
+        config = DiffusionConfig.model_validate(header["config"])
+        kept = without_prefix("embeddings", tensors)
+        embeddings = EmotionEmbeddings(tuple(header["labels"]), *(kept[name] for name in TENSOR_NAMES))
+        denoiser = build_denoiser(config, condition_size=embeddings.width)
+        load_into(denoiser, without_prefix("denoiser", tensors), path)
+        return DiffusionModel(config, denoiser.eval(), embeddings, tensors["mean"], tensors["std"])
+
+
+def build_denoiser(config: DiffusionConfig, *, condition_size: int) -> Denoiser:
+    """An untrained denoiser of the configured size."""
+    network = UNet(widths=config.widths, patch=config.patch, condition_size=condition_size)
+    return Denoiser(network, condition_size=condition_size).to(memory_format=torch.channels_last)

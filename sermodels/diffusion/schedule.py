@@ -1,0 +1,39 @@
+"""Noise schedules: the sigma of each timestep, from clean to pure noise, and the sigmas that a sampler visits."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sermodels.config import DiffusionConfig
+
+SIGMA_MIN, SIGMA_MAX, RHO = 0.01, 80.0, 7.0
+"""Range and curvature of the Karras schedule (Karras et al. 2022, table 1; data of unit variance)."""
+
+
+def training_sigmas(config: DiffusionConfig) -> Float[Tensor, " timestep"]:
+    """Noise standard deviation of each timestep, rising, for data of unit variance.
+
+    `karras`: Karras et al. 2022, eq. 5. `linear`: the linear betas of DDPM (Ho et al. 2020), scaled to the number of
+    timesteps as if there were 1000 (with 50 unscaled steps the noise would never cover the signal), in the
+    variance-exploding form sigma = sqrt((1 - alpha_bar) / alpha_bar).
+    """
+    if config.schedule == "karras":
+        return karras_sigmas(config.timesteps).flip(0)
+    scale = 1000.0 / config.timesteps
+    betas = torch.linspace(1e-4 * scale, 0.02 * scale, config.timesteps, dtype=torch.float64).clamp(max=0.999)
+    alpha_bar = torch.cumprod(1.0 - betas, dim=0)
+    return ((1.0 - alpha_bar) / alpha_bar).sqrt().float()
+
+
+def karras_sigmas(steps: int) -> Float[Tensor, " step"]:
+    """Falling sigmas from SIGMA_MAX to SIGMA_MIN (Karras et al. 2022, eq. 5)."""
+    ramp = torch.linspace(0.0, 1.0, steps, dtype=torch.float64)
+    high, low = SIGMA_MAX ** (1 / RHO), SIGMA_MIN ** (1 / RHO)
+    return ((high + ramp * (low - high)) ** RHO).float()
+
+
+def sampling_sigmas(config: DiffusionConfig, steps: int) -> Float[Tensor, " step_plus_one"]:
+    """Falling sigmas of `steps` sampling steps, evenly spread over the timesteps, with a final 0."""
+    rising = training_sigmas(config)
+    places = torch.linspace(len(rising) - 1, 0, steps).round().long()
+    return torch.cat([rising[places], torch.zeros(1)])

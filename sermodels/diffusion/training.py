@@ -1,0 +1,161 @@
+"""Training of the denoiser, with averaged weights, resumable after any epoch."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm import tqdm
+
+from sermodels.checkpoint import (
+    Tensors,
+    load_into,
+    load_optimizer,
+    load_tensors,
+    optimizer_tensors,
+    prefixed,
+    save_tensors,
+    without_prefix,
+)
+from sermodels.clips import ClipSet
+from sermodels.config import DiffusionConfig
+from sermodels.device import autocast
+from sermodels.diffusion.denoiser import Denoiser
+from sermodels.diffusion.model import DiffusionModel
+from sermodels.diffusion.schedule import training_sigmas
+from sermodels.randomness import generator, torch_seed
+from sermodels.training import EpochRecord, OnEpoch, learning_rate_factor
+
+WARMUP_FRACTION = 0.05
+
+OnSamples = Callable[[int, DiffusionModel], None]
+"""Called with the epoch and a model of the averaged weights, every `sample_every` epochs and after the last."""
+
+
+@dataclass
+class DenoiserState:
+    """Everything that changes while training, saved and restored as one file."""
+
+    denoiser: Denoiser
+    optimizer: torch.optim.Optimizer
+    average: Tensors
+    history: list[EpochRecord] = field(default_factory=list)
+
+    def save(self, path: Path) -> None:
+        """Write the whole state atomically."""
+        tensors = prefixed("model", self.denoiser.state_dict()) | prefixed("optimizer", optimizer_tensors(self.optimizer))
+        save_tensors(path, tensors | prefixed("average", self.average), {"history": self.history})
+
+    def restore(self, path: Path) -> None:
+        """Continue from a file that `save` wrote."""
+        tensors, header = load_tensors(path)
+        load_into(self.denoiser, without_prefix("model", tensors), path)
+        load_optimizer(self.optimizer, without_prefix("optimizer", tensors))
+        for name, tensor in without_prefix("average", tensors).items():
+            self.average[name].copy_(tensor)
+        self.history = header["history"]
+
+    @torch.no_grad()
+    def update_average(self, decay: float, step: int) -> None:
+        """Exponential moving average; its decay warms up so that the first steps are soon forgotten."""
+        now = min(decay, (1 + step) / (10 + step))
+        for name, tensor in self.denoiser.state_dict().items():
+            self.average[name].lerp_(tensor, 1.0 - now)
+
+
+def train_denoiser(
+    model: DiffusionModel,
+    clips: ClipSet,
+    training: NDArray[np.int64],
+    *,
+    seed: int,
+    checkpoint: Path,
+    on_epoch: OnEpoch = lambda record: None,
+    on_samples: OnSamples = lambda epoch, model: None,
+    save_every_s: float = 20.0,
+) -> list[EpochRecord]:
+    """Train `model.denoiser` in place and leave the averaged weights in it; returns the history.
+
+    Only the clips named in `training` are seen. Continues from `checkpoint` where one lies, with the same result as an
+    uninterrupted run, and reports the epochs of before again. Raises StorageError when it cannot be written.
+    """
+    config = model.config
+    optimizer = torch.optim.AdamW(model.denoiser.parameters(), lr=config.learning_rate, weight_decay=0.0)
+    average = {name: tensor.detach().clone() for name, tensor in model.denoiser.state_dict().items()}
+    state = DenoiserState(model.denoiser, optimizer, average)
+    if checkpoint.exists():
+        state.restore(checkpoint)
+    for record in state.history:
+        on_epoch(record)
+    saved_at = time.monotonic()
+    epochs = tqdm(range(len(state.history), config.epochs), initial=len(state.history), total=config.epochs, unit="epoch")
+    for epoch in epochs:
+        state.history.append(_run_epoch(state, model, clips, training, seed, epoch))
+        epochs.set_postfix(loss=f"{state.history[-1]['train/loss']:.4f}")
+        on_epoch(state.history[-1])
+        if time.monotonic() - saved_at >= save_every_s:
+            state.save(checkpoint)
+            saved_at = time.monotonic()
+        if (epoch + 1) % config.sample_every == 0 and epoch + 1 < config.epochs:
+            _show(state, on_samples, epoch, model)
+    load_into(model.denoiser, state.average, checkpoint)
+    on_samples(config.epochs - 1, model)
+    return state.history
+
+
+def _show(state: DenoiserState, on_samples: OnSamples, epoch: int, model: DiffusionModel) -> None:
+    """Hand out the model with its averaged weights, then put the trained ones back."""
+    trained = {name: tensor.detach().clone() for name, tensor in state.denoiser.state_dict().items()}
+    state.denoiser.load_state_dict(state.average)
+    on_samples(epoch, model)
+    state.denoiser.load_state_dict(trained)
+
+
+def _run_epoch(
+    state: DenoiserState, model: DiffusionModel, clips: ClipSet, training: NDArray[np.int64], seed: int, epoch: int
+) -> EpochRecord:
+    """One pass over the training clips."""
+    config = model.config
+    order = generator(seed, epoch).permutation(training)
+    batches = np.array_split(order, math.ceil(len(order) / config.batch_size))
+    total, losses = config.epochs * len(batches), []
+    state.denoiser.train()
+    for step, indices in enumerate(tqdm(batches, desc=f"epoch {epoch}", leave=False, unit="batch")):
+        done = epoch * len(batches) + step
+        rate = config.learning_rate * learning_rate_factor(done, total, WARMUP_FRACTION)
+        for group in state.optimizer.param_groups:
+            group["lr"] = rate
+        loss = batch_loss(model, clips, torch.from_numpy(indices), (seed, epoch, step))
+        state.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(state.denoiser.parameters(), 1.0)
+        state.optimizer.step()
+        state.update_average(config.ema_decay, done)
+        losses.append(float(loss.detach()) * len(indices))
+    return {"epoch": epoch, "learning_rate": rate, "train/loss": sum(losses) / len(order)}
+
+
+def batch_loss(model: DiffusionModel, clips: ClipSet, indices: Tensor, key: tuple[int, int, int]) -> Float[Tensor, ""]:
+    """Weighted error of the predicted x0 at random timesteps (Karras et al. 2022, eq. 2 with lambda of table 1)."""
+    config, device = model.config, clips.values.device
+    rng = generator(*key)
+    chance = torch.Generator(device).manual_seed(torch_seed(*key))
+    rows = indices.to(device)
+    offsets = clips.training_offsets(rows, config.frames, "random", rng).clamp(max=0)
+    clean = (clips.batch(rows, offsets, config.frames) - model.mean.to(device)[:, None]) / model.std.to(device)[:, None]
+    sigma = training_sigmas(config).to(device)[torch.from_numpy(rng.integers(config.timesteps, size=len(rows))).to(device)]
+    noise = torch.randn(clean.shape, generator=chance, device=device)
+    variation = torch.randn((len(rows), model.embeddings.width), generator=chance, device=device)
+    condition = model.embeddings.conditions(clips.labels[rows], variation, config.variation)
+    dropped = torch.from_numpy(rng.random(len(rows)) < config.condition_dropout).to(device)
+    condition = model.denoiser.drop_condition(condition, dropped)
+    with autocast(device, config.precision):
+        predicted = model.denoiser(clean + sigma[:, None, None] * noise, sigma, condition)
+    weight = (1.0 + sigma.square()) / sigma.square()
+    return (weight[:, None, None] * (predicted.float() - clean).square()).mean()

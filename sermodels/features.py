@@ -1,0 +1,135 @@
+"""The one front end: waveform to log-mel, as a torch module that training caches and serving exports."""
+
+import math
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from sermodels.config import FrontEndConfig
+
+POWER_FLOOR = 1e-10
+"""Power below which the logarithm is cut, as librosa's `amin`."""
+
+
+class LogMel(nn.Module):
+    """Waveform to log-mel in dB, equal to librosa's `melspectrogram` and `power_to_db` to 1e-3 dB.
+
+    Reflects librosa's defaults: centred frames, zero padding, periodic Hann window, power 2, Slaney mels of unit area.
+    The DFT is two small matrix products with a twiddle between them (Cooley & Tukey 1965): operations that every
+    device and ONNX have. It runs in double precision, as librosa's does: in single precision, cells that are 80 dB
+    below their frame's loudest one are off by more than 1e-3 dB.
+    """
+
+    window: Tensor
+    inner: Tensor
+    twiddle: Tensor
+    outer: Tensor
+    filters: Tensor
+
+    def __init__(self, config: FrontEndConfig) -> None:
+        """Compute window, DFT factors and mel filters."""
+        super().__init__()
+        self.n_fft, self.hop_length, self.top_db = config.n_fft, config.hop_length, config.top_db
+        self.rows = _factor_near_square_root(config.n_fft)
+        window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(config.n_fft) / config.n_fft)
+        tables = {"window": window, **_dft_tables(config.n_fft, self.rows), "filters": _filters_in_dft_order(config, self.rows)}
+        for name, table in tables.items():
+            self.register_buffer(name, torch.from_numpy(table.astype(np.float64)), persistent=False)
+
+    def forward(self, waveform: Float[Tensor, "batch sample"]) -> Float[Tensor, "batch mel frame"]:
+        """Log-mel in dB of each waveform; the floor is `top_db` below each clip's loudest cell."""
+        padded = nn.functional.pad(waveform.double(), (self.n_fft // 2, self.n_fft // 2))
+        frames = padded.unfold(-1, self.n_fft, self.hop_length) * self.window
+        mel_power = self._power(frames) @ self.filters
+        level_db = 10.0 * torch.log10(mel_power.clamp(min=POWER_FLOOR))
+        floor_db = level_db.amax(dim=(-2, -1), keepdim=True) - self.top_db
+        return torch.maximum(level_db, floor_db).transpose(-2, -1).float()
+
+    def _power(self, frames: Float[Tensor, "batch frame sample"]) -> Float[Tensor, "batch frame bin"]:
+        """Power of each DFT bin, in the order that `_filters_in_dft_order` expects."""
+        grid = frames.unflatten(-1, (self.rows, -1)).transpose(-2, -1)
+        real, imaginary = (grid @ self.inner).chunk(2, dim=-1)
+        turn_real, turn_imaginary = self.twiddle
+        turned = torch.cat(
+            [real * turn_real - imaginary * turn_imaginary, real * turn_imaginary + imaginary * turn_real], dim=-2
+        )
+        real, imaginary = (turned.transpose(-2, -1) @ self.outer).chunk(2, dim=-1)
+        return (real.square() + imaginary.square()).flatten(-2)
+
+
+def _factor_near_square_root(n_fft: int) -> int:
+    """The largest factor of `n_fft` that is not above its square root."""
+    return max(factor for factor in range(1, math.isqrt(n_fft) + 1) if n_fft % factor == 0)
+
+
+def _dft_tables(n_fft: int, rows: int) -> dict[str, NDArray[np.float64]]:
+    """Factors of the DFT for sample = columns * a + b and bin = c + rows * d, with a, c < rows and b < columns.
+
+    X[c, d] = sum_b outer[b, d] * twiddle[b, c] * sum_a inner[a, c] * x[a, b]; only bins up to n_fft / 2 are kept.
+    """
+    columns = n_fft // rows
+    a, b = np.arange(rows), np.arange(columns)
+    d = np.arange(-(-(n_fft // 2 + 1) // rows))
+    inner = np.exp(-2j * np.pi * np.outer(a, a) / rows)
+    twiddle = np.exp(-2j * np.pi * np.outer(b, a) / n_fft)
+    outer = np.exp(-2j * np.pi * np.outer(b, d) / columns)
+    return {
+        "inner": np.hstack([inner.real, inner.imag]),
+        "twiddle": np.stack([twiddle.real, twiddle.imag]),
+        "outer": np.block([[outer.real, outer.imag], [-outer.imag, outer.real]]),
+    }
+
+
+def _filters_in_dft_order(config: FrontEndConfig, rows: int) -> NDArray[np.float32]:
+    """Mel filters, shape (rows * d, mel): bins in the order (c, d), and zero above n_fft / 2."""
+    filters = mel_filters(config)
+    last = -(-len(filters) // rows)
+    padded = np.zeros((rows * last, config.n_mels), dtype=np.float32)
+    padded[: len(filters)] = filters
+    return padded.reshape(last, rows, -1).transpose(1, 0, 2).reshape(rows * last, -1)
+
+
+def mel_filters(config: FrontEndConfig) -> NDArray[np.float32]:
+    """Triangular mel filters of unit area on the Slaney scale, shape (bins, mel).
+
+    Source: Slaney, Auditory Toolbox (1998), as in librosa's `filters.mel`.
+    """
+    bin_hz = np.linspace(0.0, config.sample_rate_hz / 2, config.n_fft // 2 + 1)
+    edge_hz = _mel_edges_hz(config)
+    rising = (bin_hz[:, None] - edge_hz[:-2]) / (edge_hz[1:-1] - edge_hz[:-2])
+    falling = (edge_hz[2:] - bin_hz[:, None]) / (edge_hz[2:] - edge_hz[1:-1])
+    triangles = np.maximum(0.0, np.minimum(rising, falling))
+    return (triangles * 2.0 / (edge_hz[2:] - edge_hz[:-2])).astype(np.float32)
+
+
+def mel_centres_hz(config: FrontEndConfig) -> NDArray[np.float64]:
+    """Centre frequency of each mel band."""
+    return _mel_edges_hz(config)[1:-1]
+
+
+def _mel_edges_hz(config: FrontEndConfig) -> NDArray[np.float64]:
+    """Corners of the triangles, evenly spaced in mel, two more than there are bands."""
+    edges_mel = np.linspace(_hz_to_mel(config.f_min_hz), _hz_to_mel(config.f_max_hz), config.n_mels + 2)
+    return np.array([_mel_to_hz(mel) for mel in edges_mel])
+
+
+_HZ_PER_MEL = 200.0 / 3.0
+_BREAK_HZ = 1000.0
+_LOG_STEP = math.log(6.4) / 27.0
+
+
+def _hz_to_mel(hz: float) -> float:
+    """Slaney mel: linear up to 1 kHz, logarithmic above."""
+    if hz < _BREAK_HZ:
+        return hz / _HZ_PER_MEL
+    return _BREAK_HZ / _HZ_PER_MEL + math.log(hz / _BREAK_HZ) / _LOG_STEP
+
+
+def _mel_to_hz(mel: float) -> float:
+    """Inverse of `_hz_to_mel`."""
+    if mel < _BREAK_HZ / _HZ_PER_MEL:
+        return mel * _HZ_PER_MEL
+    return _BREAK_HZ * math.exp(_LOG_STEP * (mel - _BREAK_HZ / _HZ_PER_MEL))

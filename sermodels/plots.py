@@ -1,0 +1,104 @@
+"""Pictures: curves, confusion matrices, embeddings, log-mels. Each function returns a matplotlib Figure."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from sermodels.config import FrontEndConfig
+from sermodels.features import mel_centres_hz
+from sermodels.files import atomic_write
+
+COLOURS = ("#d1495b", "#66803f", "#7d4fa0", "#e0a030", "#6b7a8f", "#2f6db5", "#8c5a3c", "#3aa6a0", "#c060a0")
+"""One colour an emotion, the same in every picture."""
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG, atomically. Raises StorageError."""
+    FigureCanvasAgg(figure)
+    with atomic_write(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=110)
+
+
+def curves(history: Sequence[dict[str, float]], title: str) -> Figure:
+    """Loss, and UAR and accuracy where the history has them, over the epochs."""
+    shown = [("loss", "loss"), ("share right", "accuracy"), ("UAR", "uar")]
+    panels = [(name, keys) for name, key in shown if (keys := _keys_ending(history[0], f"/{key}"))]
+    figure = Figure(figsize=(4.2 * len(panels), 3.4), layout="constrained")
+    figure.suptitle(title)
+    for place, (name, keys) in enumerate(panels, 1):
+        axes = figure.add_subplot(1, len(panels), place)
+        for key in keys:
+            axes.plot([record["epoch"] for record in history], [record[key] for record in history], label=key, marker=".")
+        axes.set(xlabel="epoch", ylabel=name)
+        axes.grid(alpha=0.3)
+        axes.legend()
+    return figure
+
+
+def _keys_ending(record: dict[str, float], ending: str) -> list[str]:
+    """The record's keys with this ending."""
+    return [key for key in record if key.endswith(ending)]
+
+
+def confusion_picture(matrix: NDArray[np.int64], labels: Sequence[str], title: str) -> Figure:
+    """Confusion matrix: colour is the recall of each row, the numbers are clips."""
+    figure = Figure(figsize=(6.0, 5.2), layout="constrained")
+    axes = figure.add_subplot()
+    share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    picture = axes.imshow(share, cmap="Blues", vmin=0.0, vmax=1.0)
+    for row, column in np.ndindex(matrix.shape):
+        colour = "white" if share[row, column] > 0.6 else "black"
+        axes.text(column, row, str(matrix[row, column]), ha="center", va="center", color=colour)
+    axes.set(xticks=range(len(labels)), yticks=range(len(labels)), xlabel="predicted", ylabel="truth", title=title)
+    axes.set_xticklabels(labels, rotation=35, ha="right")
+    axes.set_yticklabels(labels)
+    figure.colorbar(picture, ax=axes, label="share of the row", shrink=0.8)
+    return figure
+
+
+def embedding_picture(
+    points: NDArray[np.floating], truth: NDArray[np.int64], centroids: NDArray[np.floating], labels: Sequence[str], title: str
+) -> Figure:
+    """Points (clip, 2) coloured by emotion, and the centroids (emotion, 2)."""
+    figure = Figure(figsize=(7.0, 5.6), layout="constrained")
+    axes = figure.add_subplot()
+    for number, label in enumerate(labels):
+        own = points[truth == number]
+        axes.scatter(own[:, 0], own[:, 1], s=12, alpha=0.6, color=COLOURS[number], label=label)
+        axes.scatter(*centroids[number], s=220, marker="*", color=COLOURS[number], edgecolor="black")
+    axes.set(title=title, xticks=[], yticks=[])
+    axes.legend(title="star: centroid", fontsize=9)
+    return figure
+
+
+def log_mel_grid(rows: Sequence[Sequence[NDArray[np.floating]]], labels: Sequence[str], config: FrontEndConfig, title: str) -> Figure:
+    """Log-mels (mel, frame) in dB in a grid, one row an emotion, with time and frequency axes."""
+    columns = max(len(row) for row in rows)
+    figure = Figure(figsize=(2.6 * columns + 1.0, 1.7 * len(rows) + 0.6), layout="constrained")
+    figure.suptitle(title)
+    for row_number, row in enumerate(rows):
+        for column, log_mel in enumerate(row):
+            axes = figure.add_subplot(len(rows), columns, row_number * columns + column + 1)
+            _draw_log_mel(axes, log_mel, config)
+            if column == 0:
+                axes.set_ylabel(f"{labels[row_number]}\nkHz", fontsize=9)
+            if row_number == len(rows) - 1:
+                axes.set_xlabel("s", fontsize=9)
+    return figure
+
+
+def _draw_log_mel(axes: Axes, log_mel: NDArray[np.floating], config: FrontEndConfig) -> None:
+    """One log-mel, 80 dB below its loudest cell in view."""
+    top = float(log_mel.max())
+    duration_s = log_mel.shape[1] * config.hop_length / config.sample_rate_hz
+    extent = (0.0, duration_s, 0.0, float(len(log_mel)))
+    axes.imshow(log_mel.astype(np.float32), origin="lower", aspect="auto", cmap="magma", vmin=top - 80.0, vmax=top, extent=extent)
+    ticks_hz = [500.0, 2000.0, 8000.0]
+    axes.set_yticks(np.interp(ticks_hz, mel_centres_hz(config), np.arange(config.n_mels) + 0.5))
+    axes.set_yticklabels([f"{hz / 1000:g}" for hz in ticks_hz], fontsize=8)
+    axes.tick_params(axis="x", labelsize=8)

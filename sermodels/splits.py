@@ -1,0 +1,167 @@
+"""Speaker-independent folds and the random stratified split, with the checks that keep them honest."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.model_selection import train_test_split
+
+from sermodels.config import SplitConfig
+from sermodels.corpora.utterance import Utterance
+from sermodels.errors import SplitError
+from sermodels.files import sha256_of_json
+from sermodels.randomness import generator
+
+PARTS = ("training", "development", "test")
+
+
+@dataclass(frozen=True)
+class Split:
+    """Identifiers of the clips that are trained on, that choose the epoch, and that are tested once."""
+
+    name: str
+    protocol: str
+    training: tuple[str, ...]
+    development: tuple[str, ...]
+    test: tuple[str, ...]
+
+    def digest(self) -> str:
+        """Hex sha256 of the whole split."""
+        return sha256_of_json(asdict(self))
+
+    @staticmethod
+    def from_json(value: dict[str, Any]) -> "Split":
+        """The inverse of `dataclasses.asdict`."""
+        return Split(value["name"], value["protocol"], *(tuple(value[part]) for part in PARTS))
+
+
+def make_splits(utterances: Sequence[Utterance], config: SplitConfig) -> list[Split]:
+    """The splits that the config asks for, checked: one, or all folds. Raises SplitError."""
+    if config.protocol == "seed":
+        splits = [_random_split(utterances, config)]
+    else:
+        folds = range(config.folds) if config.fold == "all" else [config.fold]
+        splits = [_speaker_split(utterances, config, fold) for fold in folds]
+    for split in splits:
+        check_split(split, utterances)
+    return splits
+
+
+def check_split(split: Split, utterances: Sequence[Utterance]) -> None:
+    """Raise SplitError naming the clip when a recording's content, or under `speaker` its speaker, is on two sides."""
+    by_identifier = {utterance.identifier: utterance for utterance in utterances}
+    side_of: dict[str, str] = {}
+    for part in PARTS:
+        members = [by_identifier[identifier] for identifier in getattr(split, part)]
+        if not members:
+            raise SplitError(f"{split.name}: the {part} part is empty; use fewer folds or more speakers")
+        for utterance in members:
+            marks = [utterance.sha256] + ([utterance.speaker] if split.protocol == "speaker" else [])
+            for mark in marks:
+                if side_of.setdefault(mark, part) != part:
+                    raise SplitError(
+                        f"{split.name}: {utterance.identifier} (speaker {utterance.speaker}) is in {part}, "
+                        f"but its speaker or content is in {side_of[mark]} too"
+                    )
+
+
+def check_synthetic(provenance: dict[str, Any], split: Split) -> None:
+    """Raise SplitError unless the synthetic clips descend from this split's training clips alone."""
+    foreign = sorted(set(provenance["training_clips"]) - set(split.training))
+    if foreign:
+        raise SplitError(f"synthetic clips of {provenance['split']} descend from {foreign[0]}, which {split.name} does not train on")
+    if provenance["split"] != split.name:
+        raise SplitError(f"synthetic clips of {provenance['split']} were offered to {split.name}")
+
+
+def _speaker_split(utterances: Sequence[Utterance], config: SplitConfig, fold: int) -> Split:
+    """Hold out the fold's speakers, and from the others a development share of each corpus."""
+    groups = _speaker_groups(utterances)
+    test = set(_deal(groups, config.folds, config.seed)[fold])
+    development: set[str] = set()
+    for corpus in sorted({group.corpus for group in groups.values()}):
+        names = [name for name, group in sorted(groups.items()) if group.corpus == corpus and name not in test]
+        if len(names) > 1:
+            wanted = max(1, round(config.development_fraction * len(names)))
+            shuffled = _alternate_sexes(names, groups, generator(config.seed, fold, len(names)))
+            development |= set(shuffled[:wanted])
+    return _split(f"fold {fold}", "speaker", utterances, lambda u: _side(groups[u.speaker].name, development, test))
+
+
+@dataclass(frozen=True)
+class SpeakerGroup:
+    """Speakers that must stay together because they share a recording; nearly always one."""
+
+    name: str
+    corpus: str
+    sex: str
+
+
+def _speaker_groups(utterances: Sequence[Utterance]) -> dict[str, SpeakerGroup]:
+    """The group of each speaker. Keys are speakers; a group has the name of its first one."""
+    leader = {utterance.speaker: utterance.speaker for utterance in utterances}
+    first_with: dict[str, str] = {}
+    for utterance in utterances:
+        other = first_with.setdefault(utterance.sha256, utterance.speaker)
+        ours, theirs = leader[utterance.speaker], leader[other]
+        if ours != theirs:
+            leader = {speaker: theirs if name == ours else name for speaker, name in leader.items()}
+    details = {utterance.speaker: utterance for utterance in utterances}
+    return {speaker: SpeakerGroup(name, details[name].corpus, details[name].sex) for speaker, name in leader.items()}
+
+
+def _deal(groups: dict[str, SpeakerGroup], folds: int, seed: int) -> list[list[str]]:
+    """Deal each corpus' shuffled speakers round the folds, sex by sex, so that both are spread evenly."""
+    hands: list[list[str]] = [[] for _ in range(folds)]
+    unique = sorted(set(groups.values()), key=lambda group: group.name)
+    for corpus in sorted({group.corpus for group in unique}):
+        members = [group for group in unique if group.corpus == corpus]
+        order = generator(seed).permutation(len(members))
+        shuffled = sorted((members[place] for place in order), key=lambda group: group.sex)
+        for place, group in enumerate(shuffled):
+            hands[place % folds].append(group.name)
+    return hands
+
+
+def _alternate_sexes(names: Sequence[str], groups: dict[str, SpeakerGroup], rng: np.random.Generator) -> list[str]:
+    """Shuffled names of group leaders, the sexes taking turns."""
+    leaders = [name for name in names if groups[name].name == name]
+    shuffled = [leaders[place] for place in rng.permutation(len(leaders))]
+    queues: dict[str, list[str]] = {}
+    for name in shuffled:
+        queues.setdefault(groups[name].sex, []).append(name)
+    turns = {name: turn for queue in queues.values() for turn, name in enumerate(queue)}
+    return sorted(shuffled, key=lambda name: turns[name])
+
+
+def _side(leader: str, development: set[str], test: set[str]) -> str:
+    """Which part a speaker group belongs to."""
+    return "test" if leader in test else "development" if leader in development else "training"
+
+
+def _random_split(utterances: Sequence[Utterance], config: SplitConfig) -> Split:
+    """Protocol `seed`: stratified over emotions, recordings of the same content together. Speaker-dependent."""
+    contents = {utterance.sha256: utterance.emotion for utterance in utterances}
+    try:
+        rest, test = _stratified(list(contents), contents, config.test_fraction, config.seed)
+        _, development = _stratified(rest, contents, config.development_fraction, config.seed)
+    except ValueError as error:
+        raise SplitError(f"protocol seed: {len(contents)} clips cannot be split ({error})") from error
+    development_set, test_set = set(development), set(test)
+    name = f"seed {config.seed} (speaker-dependent, for comparison)"
+    return _split(name, "seed", utterances, lambda u: _side(u.sha256, development_set, test_set))
+
+
+def _stratified(keys: list[str], emotions: dict[str, str], fraction: float, seed: int) -> tuple[list[str], list[str]]:
+    """Split keys so that every emotion keeps its share."""
+    first, second = train_test_split(keys, test_size=fraction, random_state=seed, stratify=[emotions[key] for key in keys])
+    return first, second
+
+
+def _split(name: str, protocol: str, utterances: Iterable[Utterance], side: Any) -> Split:
+    """Collect the identifiers of each side."""
+    parts: dict[str, list[str]] = {part: [] for part in PARTS}
+    for utterance in utterances:
+        parts[side(utterance)].append(utterance.identifier)
+    return Split(name, protocol, *(tuple(parts[part]) for part in PARTS))

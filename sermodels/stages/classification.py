@@ -1,0 +1,198 @@
+"""Stages that train a classifier: baseline (A), augmentation (B), retraining (C) and oversampling (D)."""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sermodels.classifier import Classifier
+from sermodels.classifier_checkpoint import CLASSIFIER_FILE, save_classifier
+from sermodels.clips import ClipSet, frames_of, statistics_of
+from sermodels.config import Config
+from sermodels.corpora.utterance import Utterance
+from sermodels.device import best_device
+from sermodels.evaluation import confusion, figures
+from sermodels.files import atomic_write, write_json
+from sermodels.plots import confusion_picture, curves, save_figure
+from sermodels.randomness import generator, torch_seed
+from sermodels.splits import Split, check_synthetic
+from sermodels.stages.context import RunContext, RunData
+from sermodels.store import StageResult, run_stage
+from sermodels.synthesis import read_synthetic
+from sermodels.training import EpochRecord, OnEpoch, TrainingData, predict, train_classifier
+from sermodels.weights import WeightsReport, load_pretrained, weights_digest
+
+VERSION = 1
+"""Bumped by hand when the same inputs would give another classifier."""
+
+STATE_FILE = "state.safetensors"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What sets one classifier stage apart from another."""
+
+    name: str
+    letter: Literal["A", "B", "C", "D"]
+    augmented: bool = True
+    oversampled: bool = False
+
+
+BASELINE = Recipe("baseline", "A", augmented=False)
+AUGMENTATION = Recipe("augmentation", "B")
+RETRAINING = Recipe("retraining", "C")
+OVERSAMPLING = Recipe("oversampling", "D", oversampled=True)
+
+
+def run_classification(
+    context: RunContext, recipe: Recipe, *, synthetic: StageResult | None = None, on_epoch: OnEpoch = lambda record: None
+) -> StageResult:
+    """Train one classifier and evaluate it on training, development and test clips.
+
+    `synthetic` clips join the training part only; SplitError if they descend from anything else than this split's
+    training clips. The folder holds the classifier, history, figures, predictions and pictures.
+    """
+    config = context.config
+    sections = ["front_end", "clip", "classifier", "training", *(["augmentation"] if recipe.augmented else [])]
+    oversampled = config.synthesis.per_emotion if recipe.oversampled else 0
+    inputs = context.inputs(
+        *sections,
+        version=VERSION,
+        weights=weights_digest(config.classifier.backbone, config.classifier.weights),
+        synthetic=synthetic.key if synthetic else "",
+        oversampled=oversampled,
+    )
+    result = run_stage(
+        context.workspace, recipe.name, inputs, lambda folder: _train_and_evaluate(context, recipe, synthetic, on_epoch, folder)
+    )
+    if result.reused:
+        for record in result.read("history.json"):
+            on_epoch(record)
+    return result
+
+
+def _train_and_evaluate(
+    context: RunContext, recipe: Recipe, synthetic: StageResult | None, on_epoch: OnEpoch, folder: Path
+) -> None:
+    """Everything that the stage does, in its folder."""
+    config, split, data = context.config, context.split(), context.load()
+    clips = data.clip_set(config, best_device())
+    training = data.indices(split.training)
+    classifier, report = build_classifier(config, clips, training)
+    clips, pool = _training_pool(config, recipe, data, clips, training, synthetic, split)
+    fed = TrainingData(
+        clips=clips,
+        training=pool,
+        development=data.indices(split.development),
+        clips_per_epoch=len(training) if config.training.epoch_size == "real" else len(pool),
+        frames=frames_of(config.clip.duration_s, config.front_end),
+        clip=config.clip,
+    )
+    history = train_classifier(
+        classifier,
+        fed,
+        config.training,
+        augmentation=config.augmentation if recipe.augmented else None,
+        seed=config.seed,
+        checkpoint=folder / STATE_FILE,
+        on_epoch=on_epoch,
+    )
+    _write_results(config, recipe, split, data, fed, classifier, report, history, folder)
+    (folder / STATE_FILE).unlink(missing_ok=True)
+
+
+def build_classifier(config: Config, clips: ClipSet, training: NDArray[np.int64]) -> tuple[Classifier, WeightsReport]:
+    """A classifier with its starting weights and the training clips' statistics, on their device."""
+    torch.manual_seed(torch_seed(config.seed))
+    classifier = Classifier(config.classifier, labels=config.corpus.emotions, n_mels=config.front_end.n_mels)
+    report = load_pretrained(classifier, config.classifier.weights)
+    classifier.freeze(report.missing_stages)
+    mean, std = statistics_of(clips, torch.from_numpy(training).to(clips.values.device))
+    classifier.mean.copy_(mean)
+    classifier.std.copy_(std)
+    return classifier.to(clips.values.device, memory_format=torch.channels_last), report
+
+
+def _training_pool(
+    config: Config,
+    recipe: Recipe,
+    data: RunData,
+    clips: ClipSet,
+    training: NDArray[np.int64],
+    synthetic: StageResult | None,
+    split: Split,
+) -> tuple[ClipSet, NDArray[np.int64]]:
+    """The clips, with synthetic ones behind them, and the indices to train on: real, real + synthetic, or repeated."""
+    if recipe.oversampled:
+        extra = oversample(data.labels, training, config.synthesis.per_emotion, config.seed)
+        return clips, np.concatenate([training, extra])
+    if synthetic is None:
+        return clips, training
+    check_synthetic(synthetic.read("provenance.json"), split)
+    log_mels, labels = read_synthetic(synthetic.folder / "clips", len(config.corpus.emotions), config.synthesis)
+    made = ClipSet.from_config(log_mels, labels, config.clip, config.front_end).to(clips.values.device)
+    return clips.join(made), np.concatenate([training, np.arange(len(clips), len(clips) + len(made))])
+
+
+def oversample(labels: NDArray[np.int64], training: NDArray[np.int64], per_emotion: int, seed: int) -> NDArray[np.int64]:
+    """Real training clips drawn again, as many of each emotion as synthesis would add."""
+    rng = generator(seed)
+    classes = np.unique(labels[training])
+    return np.concatenate([rng.choice(training[labels[training] == label], per_emotion) for label in classes])
+
+
+def _write_results(
+    config: Config,
+    recipe: Recipe,
+    split: Split,
+    data: RunData,
+    fed: TrainingData,
+    classifier: Classifier,
+    report: WeightsReport,
+    history: list[EpochRecord],
+    folder: Path,
+) -> None:
+    """Figures, predictions, pictures and, last, the classifier itself."""
+    labels = config.corpus.emotions
+    best = max(history, key=lambda record: record["val/uar"])
+    results: dict[str, Any] = {
+        "stage": recipe.letter,
+        "weights": report.message(),
+        "training_clips": len(fed.training),
+        "optimizer_steps": len(history) * -(-min(fed.clips_per_epoch, len(fed.training)) // config.training.batch_size),
+        "best_epoch": best["epoch"],
+    }
+    for part in ("training", "development", "test"):
+        indices = data.indices(getattr(split, part))
+        probabilities = predict(classifier, fed, indices, config.training)
+        utterances = [data.utterances[index] for index in indices]
+        groups = {"corpus": [u.corpus for u in utterances], "sex": [u.sex for u in utterances]}
+        results[part] = figures(data.labels[indices], probabilities, labels, groups)
+        if part != "training":
+            _write_predictions(folder / f"predictions-{part}.csv", utterances, probabilities, labels)
+            title = f"{recipe.name} ({recipe.letter}), {split.name}, {part}: UAR {results[part]['uar']:.3f}"
+            picture = confusion_picture(confusion(data.labels[indices], probabilities), labels, title)
+            save_figure(picture, folder / f"confusion-{part}.png")
+    results["gap"] = results["training"]["accuracy"] - results["development"]["accuracy"]
+    save_figure(curves(history, f"{recipe.name} ({recipe.letter}), {split.name}"), folder / "curves.png")
+    write_json(folder / "history.json", history)
+    write_json(folder / "figures.json", results)
+    header = {"stage": recipe.letter, "split": split.name, "config": config.model_dump(mode="json"), "weights": report.message()}
+    save_classifier(folder / CLASSIFIER_FILE, classifier, header)
+
+
+def _write_predictions(
+    path: Path, utterances: Sequence[Utterance], probabilities: NDArray[np.floating], labels: Sequence[str]
+) -> None:
+    """One row a clip: who, what it is, what it was taken for, and the probabilities."""
+    with atomic_write(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["identifier", "corpus", "speaker", "sex", "emotion", "predicted", *labels])
+        for utterance, row in zip(utterances, probabilities, strict=True):
+            who = [utterance.identifier, utterance.corpus, utterance.speaker, utterance.sex]
+            writer.writerow([*who, utterance.emotion, labels[int(row.argmax())], *(f"{value:.6f}" for value in row)])

@@ -1,0 +1,83 @@
+"""What every stage needs to know: the config, the workspace, the prepared corpus and the split, as references."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sermodels.cache import cache_path, read_log_mel
+from sermodels.clips import ClipSet
+from sermodels.config import Config
+from sermodels.corpora.utterance import Utterance
+from sermodels.files import read_json
+from sermodels.splits import Split
+from sermodels.store import StageResult
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """References that the stages of one split share; small enough to be passed between tasks."""
+
+    config: Config
+    workspace: Path
+    prepared: StageResult
+    split_path: Path
+
+    @property
+    def cache(self) -> Path:
+        """The folder of the log-mel cache."""
+        return cache_folder(self.workspace)
+
+    def split(self) -> Split:
+        """The split, read from its file."""
+        return Split.from_json(read_json(self.split_path))
+
+    def load(self) -> "RunData":
+        """All log-mels and labels of the prepared corpus, read from the cache."""
+        utterances = read_utterances(self.prepared)
+        emotions = self.config.corpus.emotions
+        log_mels = [read_log_mel(cache_path(self.cache, u, self.config.front_end)) for u in utterances]
+        labels = np.array([emotions.index(u.emotion) for u in utterances], dtype=np.int64)
+        return RunData(utterances, log_mels, labels)
+
+    def inputs(self, *sections: str, **more: Any) -> dict[str, Any]:
+        """What identifies a stage of this split: corpus, split, seed, the named config sections and more."""
+        config = self.config.model_dump(mode="json")
+        common = {"prepared": self.prepared.key, "split": self.split().digest(), "seed": self.config.seed}
+        return common | {section: config[section] for section in sections} | more
+
+
+@dataclass(frozen=True)
+class RunData:
+    """Utterances, their log-mels (mel, frame) in dB and their labels (clip,), all in the same order."""
+
+    utterances: tuple[Utterance, ...]
+    log_mels: list[NDArray[np.float16]]
+    labels: NDArray[np.int64]
+
+    def indices(self, identifiers: tuple[str, ...]) -> NDArray[np.int64]:
+        """Places of the given clips."""
+        place = {utterance.identifier: number for number, utterance in enumerate(self.utterances)}
+        return np.array([place[identifier] for identifier in identifiers], dtype=np.int64)
+
+    def clip_set(self, config: Config, device: torch.device) -> ClipSet:
+        """The clips as the classifier's config prepares them."""
+        return ClipSet.from_config(self.log_mels, self.labels.tolist(), config.clip, config.front_end).to(device)
+
+
+def cache_folder(workspace: Path) -> Path:
+    """Where the log-mels of a workspace lie."""
+    return workspace / "cache" / "log-mels"
+
+
+def utterance_json(utterance: Utterance) -> dict[str, Any]:
+    """An utterance in JSON types."""
+    return {**asdict(utterance), "path": str(utterance.path)}
+
+
+def read_utterances(prepared: StageResult) -> tuple[Utterance, ...]:
+    """The utterances of the prepared corpus, in its order."""
+    return tuple(Utterance(**{**row, "path": Path(row["path"])}) for row in prepared.read("corpus.json")["utterances"])

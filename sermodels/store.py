@@ -1,0 +1,59 @@
+"""Stage folders: addressed by what goes in, marked complete last, verified before they are used again."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from sermodels.files import read_json, sha256_of_file, sha256_of_json, write_json
+
+COMPLETE = "complete.json"
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """A reference to what a stage made: small, and enough to find and verify it."""
+
+    name: str
+    folder: Path
+    key: str
+    reused: bool = False
+
+    def read(self, file: str) -> Any:
+        """A JSON file of the stage. Raises StorageError."""
+        return read_json(self.folder / file)
+
+
+def run_stage(workspace: Path, name: str, inputs: dict[str, Any], work: Callable[[Path], None]) -> StageResult:
+    """Run `work(folder)` unless the same stage with the same inputs is complete and undamaged.
+
+    `inputs` is JSON: configs, versions and the keys of the stages before. `work` may find its own unfinished files in
+    the folder and continue. A second process with the same stage waits for the first.
+    """
+    key = sha256_of_json([name, inputs])
+    folder = workspace / "stages" / f"{name}-{key[:16]}"
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_suffix(".lock")):
+        if is_complete(folder):
+            return StageResult(name, folder, key, reused=True)
+        (folder / COMPLETE).unlink(missing_ok=True)
+        write_json(folder / "inputs.json", inputs)
+        work(folder)
+        write_json(folder / COMPLETE, _digests(folder))
+    return StageResult(name, folder, key)
+
+
+def is_complete(folder: Path) -> bool:
+    """Whether the stage ended and each of its files still has the content that it ended with."""
+    if not (folder / COMPLETE).exists():
+        return False
+    recorded: dict[str, str] = read_json(folder / COMPLETE)
+    return all((folder / name).is_file() and sha256_of_file(folder / name) == digest for name, digest in recorded.items())
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    """The sha256 of every file below the folder."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != COMPLETE)
+    return {str(path.relative_to(folder)): sha256_of_file(path) for path in files}

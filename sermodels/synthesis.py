@@ -1,0 +1,110 @@
+"""Synthesis: seeded, batched sampling of log-mels per emotion, kept in shards that a rerun continues."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm import tqdm
+
+from sermodels.cache import is_cached, read_log_mel, write_log_mel
+from sermodels.config import SynthesisConfig
+from sermodels.device import autocast
+from sermodels.diffusion.denoiser import LogMelBatch, guided
+from sermodels.diffusion.model import DiffusionModel
+from sermodels.diffusion.samplers import OnStep, sample
+from sermodels.diffusion.schedule import sampling_sigmas
+from sermodels.randomness import torch_seed
+
+DYNAMIC_RANGE_DB = 80.0
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One clip to be drawn: which emotion, and its number among that emotion's clips."""
+
+    emotion: int
+    number: int
+
+
+class ClipNoise:
+    """Unit noise of several clips, each from its own generator: a clip does not depend on its batch."""
+
+    def __init__(self, draws: Sequence[Draw], seed: int, device: torch.device) -> None:
+        """One generator a clip, seeded by (seed, emotion, number)."""
+        self.device = device
+        self.generators = [torch.Generator().manual_seed(torch_seed(seed, draw.emotion, draw.number)) for draw in draws]
+
+    def __call__(self, *shape: int) -> Tensor:
+        """Fresh noise of shape (clip, *shape)."""
+        return torch.stack([torch.randn(shape, generator=generator) for generator in self.generators]).to(self.device)
+
+
+@torch.inference_mode()
+def sample_log_mels(
+    model: DiffusionModel, draws: Sequence[Draw], config: SynthesisConfig, *, seed: int, on_step: OnStep = lambda step, clean: None
+) -> Float[Tensor, "batch mel frame"]:
+    """Log-mels in dB of the given clips; the same clip and seed give the same result."""
+    device = model.denoiser.null_condition.device
+    noise = ClipNoise(draws, seed, device)
+    shape = (len(model.mean), model.config.frames)
+    emotions = torch.tensor([draw.emotion for draw in draws], device=device)
+    condition = model.embeddings.conditions(emotions, noise(model.embeddings.width), model.config.variation)
+    sigmas = sampling_sigmas(model.config, config.steps)
+    model.denoiser.eval()
+    with autocast(device, model.config.precision):
+        denoise = guided(model.denoiser, condition, config.guidance_scale)
+        clean = sample(
+            denoise, noise(*shape) * float(sigmas[0]), sigmas, sampler=config.sampler, draw_noise=lambda: noise(*shape), on_step=on_step
+        )
+    return _with_floor(model.to_log_mel(clean.float()))
+
+
+def _with_floor(log_mel: LogMelBatch) -> LogMelBatch:
+    """The dynamic range of the front end: nothing more than 80 dB below the clip's loudest cell."""
+    return torch.maximum(log_mel, log_mel.amax(dim=(-2, -1), keepdim=True) - DYNAMIC_RANGE_DB)
+
+
+def synthesize(
+    model: DiffusionModel,
+    config: SynthesisConfig,
+    folder: Path,
+    *,
+    seed: int,
+    on_progress: Callable[[float], None] = lambda share: None,
+) -> list[Draw]:
+    """Draw `per_emotion` clips of each emotion into shards in `folder`; shards that are there are kept.
+
+    Returns the clips in the order of `read_synthetic`. Raises StorageError when a shard cannot be written.
+    """
+    shards = shards_of(len(model.embeddings.labels), config)
+    for done, (name, draws) in enumerate(tqdm(shards.items(), desc="synthesis", unit="batch"), 1):
+        path = folder / name
+        if not is_cached(path):
+            write_log_mel(path, sample_log_mels(model, draws, config, seed=seed).cpu().numpy())
+        on_progress(done / len(shards))
+    return [draw for draws in shards.values() for draw in draws]
+
+
+def shards_of(emotions: int, config: SynthesisConfig) -> dict[str, list[Draw]]:
+    """The clips of each shard file, in order: one emotion a shard, at most `batch_size` clips."""
+    shards = {}
+    for emotion in range(emotions):
+        for start in range(0, config.per_emotion, config.batch_size):
+            numbers = range(start, min(start + config.batch_size, config.per_emotion))
+            shards[f"shard-{emotion}-{start:05d}.npz"] = [Draw(emotion, number) for number in numbers]
+    return shards
+
+
+def read_synthetic(folder: Path, emotions: int, config: SynthesisConfig) -> tuple[list[NDArray[np.float16]], list[int]]:
+    """Log-mels (mel, frame) in dB and labels of all synthetic clips. Raises StorageError if a shard is damaged."""
+    log_mels: list[NDArray[np.float16]] = []
+    labels: list[int] = []
+    for name, draws in shards_of(emotions, config).items():
+        log_mels += list(read_log_mel(folder / name))
+        labels += [draw.emotion for draw in draws]
+    return log_mels, labels
