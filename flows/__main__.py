@@ -11,7 +11,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     """The options; an empty value means: as in the preset."""
     parser = argparse.ArgumentParser(prog="python -m flows", description="Speech emotion recognition pipeline.")
     commands = parser.add_subparsers(dest="command", required=True)
-    run = commands.add_parser("run", help="run the whole pipeline", formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    run = commands.add_parser(
+        "run", help="run the whole pipeline", formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
     run.add_argument("--preset", default="demo", help="name in presets/ or path of a .yaml file")
     run.add_argument("--data-dir", default="", help="folder that holds the corpora, such as emodb/ and ravdess/")
     run.add_argument("--protocol", default="", help="speaker (unseen speakers) or seed (random split, for comparison)")
@@ -19,7 +21,12 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     run.add_argument("--weights", default="", help="imagenet, none, or the path of a state dict")
     run.add_argument("--workspace", default="workspace", help="folder for cache, stages and checkpoints")
     run.add_argument(
-        "--skip-unreadable", nargs="?", const="true", default="false", choices=("true", "false", ""), help="leave unreadable recordings out"
+        "--skip-unreadable",
+        nargs="?",
+        const="true",
+        default="false",
+        choices=("true", "false", ""),
+        help="leave unreadable recordings out",
     )
     run.add_argument("--overrides", default="", help="any config values: 'training.epochs=3 clip.duration_s=4'")
     return parser.parse_args(arguments)
@@ -33,7 +40,7 @@ def overrides_of(options: argparse.Namespace) -> list[str]:
         "split.fold": options.fold,
         "classifier.weights": options.weights,
     }
-    return [f"{key}={value}" for key, value in named.items() if value] + options.overrides.split()
+    return [*(f"{key}={value}" for key, value in named.items() if value), *str(options.overrides).split()]
 
 
 def use_workspace(workspace: Path) -> None:
@@ -62,7 +69,9 @@ def run(options: argparse.Namespace) -> None:
     print("\nLook at the runs, models and artifacts, and at the tasks:")
     print(f"  mlflow ui --backend-store-uri {setup()} --port 5000")
     server = os.environ.get("PREFECT_API_URL")
-    print(f"  Prefect UI of {server}" if server else f"  PREFECT_HOME={os.environ['PREFECT_HOME']} prefect server start")
+    print(
+        f"  Prefect UI of {server}" if server else f"  PREFECT_HOME={os.environ['PREFECT_HOME']} prefect server start"
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -54,8 +54,12 @@ def run_split(context: RunContext, parent: Run, several: bool) -> dict[str, Stag
         return named(context, recipe, parent, recipe.name + suffix, synthetic)
 
     baseline, augmented = classify(BASELINE), classify(AUGMENTATION)
-    embedding = embedding_task.with_options(task_run_name="embedding" + suffix)(context, augmented, parent, "embedding" + suffix)
-    diffusion = diffusion_task.with_options(task_run_name="diffusion" + suffix)(context, embedding, parent, "diffusion" + suffix)
+    embedding = embedding_task.with_options(task_run_name="embedding" + suffix)(
+        context, augmented, parent, "embedding" + suffix
+    )
+    diffusion = diffusion_task.with_options(task_run_name="diffusion" + suffix)(
+        context, embedding, parent, "diffusion" + suffix
+    )
     synthetic = synthesis_task.with_options(task_run_name="synthesis" + suffix)(
         context, diffusion, augmented, parent, "synthesis" + suffix
     )

@@ -74,6 +74,8 @@ def markdown_table(rows: Sequence[StageRow]) -> str:
     """The comparison as a Markdown table, readable as plain text."""
     table = [COLUMNS, *(tuple(row.cells().values()) for row in rows)]
     widths = [max(len(line[column]) for line in table) for column in range(len(COLUMNS))]
-    lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in table]
+    lines = [
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in table
+    ]
     rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
     return "\n".join([lines[0], rule, *lines[1:]])

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+from uuid import UUID
 
 from prefect import task
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
@@ -26,7 +27,7 @@ def progress_in_prefect(description: str) -> Callable[[float], None]:
     """A function that shows the done share (0 to 1) as a progress bar of the running task; nothing outside Prefect."""
     if TaskRunContext.get() is None:
         return lambda share: None
-    artifact = create_progress_artifact(progress=0.0, description=description)
+    artifact = cast(UUID, create_progress_artifact(progress=0.0, description=description))
     shown = 0
 
     def report(share: float) -> None:
@@ -129,7 +130,7 @@ def classifier_task(
             "test_uar": f"{figures['test']['uar']:.6f}",
         }
         file = result.folder / CLASSIFIER_FILE
-        tracking.register_classifier(run, file, n_mels=config.front_end.n_mels, labels=config.corpus.emotions, tags=tags)
+        tracking.register_classifier(file, n_mels=config.front_end.n_mels, labels=config.corpus.emotions, tags=tags)
     return result
 
 
@@ -175,10 +176,10 @@ def diffusion_task(context: RunContext, embedding: StageResult, parent: Run, run
         )
         log_stage(run, result, "*.json", "curves.png")
         version = tracking.register_diffusion(
-            run,
             result.folder / DENOISER_FILE,
             n_mels=config.front_end.n_mels,
             frames=config.diffusion.frames,
+            labels=config.corpus.emotions,
             tags=version_tags(context, result, ""),
         )
         tracking.promote(tracking.DIFFUSION_MODEL, version)
@@ -186,11 +187,12 @@ def diffusion_task(context: RunContext, embedding: StageResult, parent: Run, run
 
 
 @task(name="synthesis", cache_policy=NO_CACHE)
-def synthesis_task(context: RunContext, diffusion: StageResult, judge: StageResult, parent: Run, run_name: str) -> StageResult:
+def synthesis_task(
+    context: RunContext, diffusion: StageResult, judge: StageResult, parent: Run, run_name: str
+) -> StageResult:
     """Draw the synthetic clips."""
     with tracking.open_run(run_name, tags=stage_tags(context, "synthesis"), parent=parent) as run:
         progress = progress_in_prefect("synthetic clips drawn")
         result = run_synthesis(context, diffusion, judge, on_progress=progress)
         log_stage(run, result, "*.json", "*.png", "audio/*.wav")
     return result
-

@@ -1,5 +1,6 @@
 """All that is said to MLflow: runs, parameters, metrics, datasets, models and the registry."""
 
+import json
 import os
 import socket
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,9 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+import mlflow.pyfunc
 import numpy as np
 import pandas as pd
 from mlflow import MlflowClient
+from mlflow.data.dataset_source_registry import get_dataset_source_from_json
+from mlflow.data.pandas_dataset import from_pandas
+from mlflow.entities import Dataset, DatasetInput, InputTag
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.models import ModelSignature
 from mlflow.types.schema import ColSpec, Schema, TensorSpec
@@ -23,6 +28,7 @@ CHAMPION = "champion"
 ROOT = Path(__file__).resolve().parents[1]
 HOST_TAG, PROCESS_TAG = "sermodels.host", "sermodels.process"
 STAGE_KEY_TAG = "stage_key"
+EXAMPLE_FRAMES = 32
 MODEL_REQUIREMENTS = ("torch", "torchvision", "numpy", "pydantic", "safetensors", "jaxtyping")
 
 
@@ -117,39 +123,40 @@ def open_run(name: str, *, tags: Mapping[str, str], parent: Run | None = None) -
 
 def log_dataset(run: Run, rows: Sequence[Mapping[str, str]], *, name: str, digest: str, context: str) -> None:
     """The clips of a run as an MLflow dataset: identifiers and labels, with the digest of their content."""
-    source = str(Path(rows[0]["path"]).parent)
-    frame = pd.DataFrame([{key: row[key] for key in ("identifier", "corpus", "speaker", "sex", "emotion")} for row in rows])
-    dataset = mlflow.data.from_pandas(frame, source=source, name=name, digest=digest[:32])
-    MlflowClient().log_inputs(run.run_id, datasets=[_dataset_input(dataset, context)])
+    folder = Path(rows[0]["path"]).resolve().parent.as_uri()
+    source = get_dataset_source_from_json(json.dumps({"uri": folder}), source_type="local")
+    frame = pd.DataFrame(
+        [{key: row[key] for key in ("identifier", "corpus", "speaker", "sex", "emotion")} for row in rows]
+    )
+    dataset = from_pandas(frame, source=source, name=name, digest=digest[:32])
+    tagged = DatasetInput(Dataset(**dataset.to_dict()), [InputTag("mlflow.data.context", context)])
+    MlflowClient().log_inputs(run.run_id, datasets=[tagged])
 
 
-def _dataset_input(dataset: Any, context: str) -> Any:
-    """What the client wants for a dataset."""
-    from mlflow.entities import Dataset, DatasetInput, InputTag
-
-    return DatasetInput(Dataset(**dataset.to_dict()), [InputTag("mlflow.data.context", context)])
-
-
-def register_classifier(run: Run, file: Path, *, n_mels: int, labels: Sequence[str], tags: Mapping[str, str]) -> ModelVersion:
-    """Log a classifier as a model of the run and register it: log-mels (clip, mel, frame) in dB to probabilities."""
+def register_classifier(file: Path, *, n_mels: int, labels: Sequence[str], tags: Mapping[str, str]) -> ModelVersion:
+    """Log a classifier as the open run's model and register it: log-mels (clip, mel, frame) in dB to probabilities."""
     signature = ModelSignature(
         inputs=Schema([TensorSpec(np.dtype(np.float32), (-1, n_mels, -1), "log_mel")]),
         outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, len(labels)), "probabilities")]),
     )
-    return _register(run, CLASSIFIER_MODEL, "flows/pyfunc_classifier.py", {"classifier": file}, signature, tags)
+    example = np.zeros((1, n_mels, EXAMPLE_FRAMES), dtype=np.float32)
+    return _register(CLASSIFIER_MODEL, "flows/pyfunc_classifier.py", {"classifier": file}, signature, example, tags)
 
 
-def register_diffusion(run: Run, file: Path, *, n_mels: int, frames: int, tags: Mapping[str, str]) -> ModelVersion:
-    """Log a diffusion model as a model of the run and register it: rows of emotion and number to log-mels in dB."""
+def register_diffusion(
+    file: Path, *, n_mels: int, frames: int, labels: Sequence[str], tags: Mapping[str, str]
+) -> ModelVersion:
+    """Log a diffusion model as the open run's and register it: rows of emotion and number to log-mels in dB."""
     signature = ModelSignature(
         inputs=Schema([ColSpec("string", "emotion"), ColSpec("long", "number")]),
         outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, n_mels, frames), "log_mel")]),
     )
-    return _register(run, DIFFUSION_MODEL, "flows/pyfunc_diffusion.py", {"denoiser": file}, signature, tags)
+    example = pd.DataFrame({"emotion": [labels[0]], "number": [0]})
+    return _register(DIFFUSION_MODEL, "flows/pyfunc_diffusion.py", {"denoiser": file}, signature, example, tags)
 
 
 def _register(
-    run: Run, name: str, code: str, files: Mapping[str, Path], signature: ModelSignature, tags: Mapping[str, str]
+    name: str, code: str, files: Mapping[str, Path], signature: ModelSignature, example: Any, tags: Mapping[str, str]
 ) -> ModelVersion:
     """A new version, or the version that the same stage result has already."""
     if known := find_version(name, tags[STAGE_KEY_TAG]):
@@ -160,6 +167,7 @@ def _register(
         artifacts={key: str(path) for key, path in files.items()},
         code_paths=[str(ROOT / "sermodels")],
         signature=signature,
+        input_example=example,
         pip_requirements=list(MODEL_REQUIREMENTS),
     )
     return mlflow.register_model(logged.model_uri, name, tags=dict(tags))
@@ -167,16 +175,19 @@ def _register(
 
 def find_version(name: str, stage_key: str) -> ModelVersion | None:
     """The registered version that holds this stage result."""
-    return next((v for v in MlflowClient().search_model_versions(f"name='{name}'") if v.tags.get(STAGE_KEY_TAG) == stage_key), None)
+    return next(
+        (v for v in MlflowClient().search_model_versions(f"name='{name}'") if v.tags.get(STAGE_KEY_TAG) == stage_key),
+        None,
+    )
 
 
 def promote(name: str, version: ModelVersion) -> None:
     """Give the alias `champion` to a version, unless synthetic speech would replace real speech."""
     client = MlflowClient()
     current = client.get_registered_model(name).aliases.get(CHAMPION)
-    if current and version.tags["synthetic_speech"] == "true":
-        if client.get_model_version(name, current).tags.get("synthetic_speech") == "false":
-            print(f"{name}: version {current}, trained on real speech, stays champion")
-            return
+    on_real_speech = current and client.get_model_version(name, current).tags.get("synthetic_speech") == "false"
+    if on_real_speech and version.tags["synthetic_speech"] == "true":
+        print(f"{name}: version {current}, trained on real speech, stays champion")
+        return
     client.set_registered_model_alias(name, CHAMPION, version.version)
     print(f"{name}: version {version.version} ({version.tags['stage']}) is champion")

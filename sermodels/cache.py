@@ -33,7 +33,9 @@ class CacheReport:
 
     def message(self) -> str:
         """The unreadable recordings by name, one a line, and the remedy."""
-        lines = [f"{len(self.unreadable)} of {self.computed + self.reused + len(self.unreadable)} recordings unreadable:"]
+        lines = [
+            f"{len(self.unreadable)} of {self.computed + self.reused + len(self.unreadable)} recordings unreadable:"
+        ]
         lines += [f"  {identifier}: {reason}" for identifier, reason in self.unreadable]
         lines.append("replace or remove them, or go on without them by --skip-unreadable")
         return "\n".join(lines)
@@ -63,7 +65,9 @@ def cache_log_mels(
     with _one_torch_thread(), ThreadPoolExecutor(workers or len(os.sched_getaffinity(0))) as pool:
         jobs = {pool.submit(_cache_one, u, config, front_end, folder): u for u in missing}
         try:
-            for done, job in enumerate(tqdm(as_completed(jobs), total=len(jobs), desc="log-mels", unit="clip", disable=not jobs), 1):
+            for done, job in enumerate(
+                tqdm(as_completed(jobs), total=len(jobs), desc="log-mels", unit="clip", disable=not jobs), 1
+            ):
                 reason = job.result()
                 if reason:
                     unreadable[jobs[job].sha256] = reason

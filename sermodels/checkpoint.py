@@ -56,7 +56,9 @@ def without_prefix(prefix: str, tensors: Tensors) -> Tensors:
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> Tensors:
     """The optimizer's state as named tensors: `parameter index / state name`."""
     state = optimizer.state_dict()["state"]
-    return {f"{index}/{name}": torch.as_tensor(value) for index, values in state.items() for name, value in values.items()}
+    return {
+        f"{index}/{name}": torch.as_tensor(value) for index, values in state.items() for name, value in values.items()
+    }
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, tensors: Tensors) -> None:

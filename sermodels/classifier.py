@@ -69,7 +69,9 @@ class Classifier(nn.Module):
         """
         wanted = set(STAGES) if "all" in self.config.trainable else set(self.config.trainable)
         if unknown := sorted(wanted - set(STAGES)):
-            raise ConfigError(f"classifier.trainable: unknown stage {', '.join(unknown)}; allowed: {', '.join(STAGES)}, all")
+            raise ConfigError(
+                f"classifier.trainable: unknown stage {', '.join(unknown)}; allowed: {', '.join(STAGES)}, all"
+            )
         self.frozen = tuple(stage for stage in STAGES if stage not in wanted | set(without_weights) | {"fc"})
         for stage in self.frozen:
             self.backbone.get_submodule(stage).requires_grad_(False)

@@ -14,7 +14,11 @@ CLASSIFIER_FILE = "classifier.safetensors"
 
 def save_classifier(path: Path, classifier: Classifier, header: dict[str, Any]) -> None:
     """Write weights with `labels`, `n_mels`, the classifier's config and `header`. Raises StorageError."""
-    own = {"labels": list(classifier.labels), "n_mels": len(classifier.mean), "classifier": classifier.config.model_dump(mode="json")}
+    own = {
+        "labels": list(classifier.labels),
+        "n_mels": len(classifier.mean),
+        "classifier": classifier.config.model_dump(mode="json"),
+    }
     save_tensors(path, dict(classifier.state_dict()), header | own)
 
 

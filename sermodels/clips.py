@@ -117,8 +117,12 @@ class ClipSet:
         return torch.from_numpy(rng.integers(low, high, endpoint=True)).to(indices.device)
 
 
-def statistics_of(clips: ClipSet, indices: Int64[Tensor, " some"]) -> tuple[Float[Tensor, " mel"], Float[Tensor, " mel"]]:
+def statistics_of(
+    clips: ClipSet, indices: Int64[Tensor, " some"]
+) -> tuple[Float[Tensor, " mel"], Float[Tensor, " mel"]]:
     """Mean and standard deviation of each mel band over the unpadded frames of the given (training) clips."""
-    columns = torch.cat([torch.arange(int(s), int(s + n)) for s, n in zip(clips.starts[indices], clips.lengths[indices], strict=True)])
+    columns = torch.cat(
+        [torch.arange(int(s), int(s + n)) for s, n in zip(clips.starts[indices], clips.lengths[indices], strict=True)]
+    )
     frames = clips.values[:, columns].double()
     return frames.mean(dim=1).float(), frames.std(dim=1).clamp(min=1e-3).float()

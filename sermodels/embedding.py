@@ -31,7 +31,7 @@ class EmotionEmbeddings:
 
     @staticmethod
     def fit(embeddings: NDArray[np.float32], truth: NDArray[np.int64], labels: Sequence[str]) -> "EmotionEmbeddings":
-        """Fit on training clips: `embeddings` (clip, width), `truth` (clip,). Raises SplitError if an emotion is absent."""
+        """Fit on training clips: `embeddings` (clip, width), `truth` (clip,). SplitError if an emotion is absent."""
         absent = [label for number, label in enumerate(labels) if not np.any(truth == number)]
         if absent:
             raise SplitError(f"no training clip of {', '.join(absent)}: its centroid cannot be computed")

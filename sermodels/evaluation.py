@@ -15,7 +15,10 @@ def unweighted_average_recall(truth: Labels, predicted: Labels) -> float:
 
 
 def figures(
-    truth: Labels, probabilities: NDArray[np.floating], labels: Sequence[str], groups: Mapping[str, Sequence[str]] | None = None
+    truth: Labels,
+    probabilities: NDArray[np.floating],
+    labels: Sequence[str],
+    groups: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, float]:
     """All figures of one set of clips.
 

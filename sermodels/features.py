@@ -35,7 +35,11 @@ class LogMel(nn.Module):
         self.n_fft, self.hop_length, self.top_db = config.n_fft, config.hop_length, config.top_db
         self.rows = _factor_near_square_root(config.n_fft)
         window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(config.n_fft) / config.n_fft)
-        tables = {"window": window, **_dft_tables(config.n_fft, self.rows), "filters": _filters_in_dft_order(config, self.rows)}
+        tables: dict[str, NDArray[np.floating]] = {
+            "window": window,
+            **_dft_tables(config.n_fft, self.rows),
+            "filters": _filters_in_dft_order(config, self.rows),
+        }
         for name, table in tables.items():
             self.register_buffer(name, torch.from_numpy(table.astype(np.float64)), persistent=False)
 

@@ -33,7 +33,9 @@ def curves(history: Sequence[dict[str, float]], title: str) -> Figure:
     for place, (name, keys) in enumerate(panels, 1):
         axes = figure.add_subplot(1, len(panels), place)
         for key in keys:
-            axes.plot([record["epoch"] for record in history], [record[key] for record in history], label=key, marker=".")
+            axes.plot(
+                [record["epoch"] for record in history], [record[key] for record in history], label=key, marker="."
+            )
         axes.set(xlabel="epoch", ylabel=name)
         axes.grid(alpha=0.3)
         axes.legend()
@@ -62,7 +64,11 @@ def confusion_picture(matrix: NDArray[np.int64], labels: Sequence[str], title: s
 
 
 def embedding_picture(
-    points: NDArray[np.floating], truth: NDArray[np.int64], centroids: NDArray[np.floating], labels: Sequence[str], title: str
+    points: NDArray[np.floating],
+    truth: NDArray[np.int64],
+    centroids: NDArray[np.floating],
+    labels: Sequence[str],
+    title: str,
 ) -> Figure:
     """Points (clip, 2) coloured by emotion, and the centroids (emotion, 2)."""
     figure = Figure(figsize=(7.0, 5.6), layout="constrained")
@@ -70,13 +76,17 @@ def embedding_picture(
     for number, label in enumerate(labels):
         own = points[truth == number]
         axes.scatter(own[:, 0], own[:, 1], s=12, alpha=0.6, color=COLOURS[number], label=label)
-        axes.scatter(*centroids[number], s=220, marker="*", color=COLOURS[number], edgecolor="black")
+        axes.scatter(
+            centroids[number, 0], centroids[number, 1], s=220, marker="*", color=COLOURS[number], edgecolor="black"
+        )
     axes.set(title=title, xticks=[], yticks=[])
     axes.legend(title="star: centroid", fontsize=9)
     return figure
 
 
-def log_mel_grid(rows: Sequence[Sequence[NDArray[np.floating]]], labels: Sequence[str], config: FrontEndConfig, title: str) -> Figure:
+def log_mel_grid(
+    rows: Sequence[Sequence[NDArray[np.floating]]], labels: Sequence[str], config: FrontEndConfig, title: str
+) -> Figure:
     """Log-mels (mel, frame) in dB in a grid, one row an emotion, with time and frequency axes."""
     columns = max(len(row) for row in rows)
     figure = Figure(figsize=(2.6 * columns + 1.0, 1.7 * len(rows) + 0.6), layout="constrained")
@@ -97,7 +107,15 @@ def _draw_log_mel(axes: Axes, log_mel: NDArray[np.floating], config: FrontEndCon
     top = float(log_mel.max())
     duration_s = log_mel.shape[1] * config.hop_length / config.sample_rate_hz
     extent = (0.0, duration_s, 0.0, float(len(log_mel)))
-    axes.imshow(log_mel.astype(np.float32), origin="lower", aspect="auto", cmap="magma", vmin=top - 80.0, vmax=top, extent=extent)
+    axes.imshow(
+        log_mel.astype(np.float32),
+        origin="lower",
+        aspect="auto",
+        cmap="magma",
+        vmin=top - 80.0,
+        vmax=top,
+        extent=extent,
+    )
     ticks_hz = [500.0, 2000.0, 8000.0]
     axes.set_yticks(np.interp(ticks_hz, mel_centres_hz(config), np.arange(config.n_mels) + 0.5))
     axes.set_yticklabels([f"{hz / 1000:g}" for hz in ticks_hz], fontsize=8)

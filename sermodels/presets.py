@@ -90,6 +90,8 @@ def _keys_beside(location: Sequence[int | str]) -> list[str]:
     section: type[Section] = Config
     for part in location[:-1]:
         annotation = section.model_fields[str(part)].annotation
-        options: Mapping[int, Any] | tuple[Any, ...] = get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
+        options: Mapping[int, Any] | tuple[Any, ...] = (
+            get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
+        )
         section = next(option for option in options if isinstance(option, type) and issubclass(option, Section))
     return list(section.model_fields)

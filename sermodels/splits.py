@@ -70,7 +70,9 @@ def check_synthetic(provenance: dict[str, Any], split: Split) -> None:
     """Raise SplitError unless the synthetic clips descend from this split's training clips alone."""
     foreign = sorted(set(provenance["training_clips"]) - set(split.training))
     if foreign:
-        raise SplitError(f"synthetic clips of {provenance['split']} descend from {foreign[0]}, which {split.name} does not train on")
+        raise SplitError(
+            f"synthetic clips of {provenance['split']} descend from {foreign[0]}, which {split.name} does not train on"
+        )
     if provenance["split"] != split.name:
         raise SplitError(f"synthetic clips of {provenance['split']} were offered to {split.name}")
 
@@ -155,7 +157,9 @@ def _random_split(utterances: Sequence[Utterance], config: SplitConfig) -> Split
 
 def _stratified(keys: list[str], emotions: dict[str, str], fraction: float, seed: int) -> tuple[list[str], list[str]]:
     """Split keys so that every emotion keeps its share."""
-    first, second = train_test_split(keys, test_size=fraction, random_state=seed, stratify=[emotions[key] for key in keys])
+    first, second = train_test_split(
+        keys, test_size=fraction, random_state=seed, stratify=[emotions[key] for key in keys]
+    )
     return first, second
 
 

@@ -50,7 +50,9 @@ def is_complete(folder: Path) -> bool:
     if not (folder / COMPLETE).exists():
         return False
     recorded: dict[str, str] = read_json(folder / COMPLETE)
-    return all((folder / name).is_file() and sha256_of_file(folder / name) == digest for name, digest in recorded.items())
+    return all(
+        (folder / name).is_file() and sha256_of_file(folder / name) == digest for name, digest in recorded.items()
+    )
 
 
 def _digests(folder: Path) -> dict[str, str]:

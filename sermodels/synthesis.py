@@ -46,7 +46,12 @@ class ClipNoise:
 
 @torch.inference_mode()
 def sample_log_mels(
-    model: DiffusionModel, draws: Sequence[Draw], config: SynthesisConfig, *, seed: int, on_step: OnStep = lambda step, clean: None
+    model: DiffusionModel,
+    draws: Sequence[Draw],
+    config: SynthesisConfig,
+    *,
+    seed: int,
+    on_step: OnStep = lambda step, clean: None,
 ) -> Float[Tensor, "batch mel frame"]:
     """Log-mels in dB of the given clips; the same clip and seed give the same result."""
     device = model.denoiser.null_condition.device
@@ -59,7 +64,12 @@ def sample_log_mels(
     with autocast(device, model.config.precision):
         denoise = guided(model.denoiser, condition, config.guidance_scale)
         clean = sample(
-            denoise, noise(*shape) * float(sigmas[0]), sigmas, sampler=config.sampler, draw_noise=lambda: noise(*shape), on_step=on_step
+            denoise,
+            noise(*shape) * float(sigmas[0]),
+            sigmas,
+            sampler=config.sampler,
+            draw_noise=lambda: noise(*shape),
+            on_step=on_step,
         )
     return _with_floor(model.to_log_mel(clean.float()))
 

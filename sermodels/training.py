@@ -1,6 +1,5 @@
 """The one training loop of every classifier: baseline, augmented, retrained and control differ by data and config."""
 
-import json
 import math
 import time
 from collections.abc import Callable
@@ -32,7 +31,7 @@ from sermodels.evaluation import figures
 from sermodels.randomness import generator, torch_seed
 
 EpochRecord = dict[str, float]
-"""Metrics of one epoch: `epoch`, `train/loss`, `train/accuracy`, `val/loss`, `val/uar`, `val/accuracy`, `learning_rate`."""
+"""Metrics of one epoch: `epoch`, `learning_rate`, `train/loss`, `train/accuracy`, `val/loss`, `val/uar`, …"""
 
 OnEpoch = Callable[[EpochRecord], None]
 Indices = NDArray[np.int64]
@@ -66,7 +65,9 @@ class TrainingState:
 
     def save(self, path: Path) -> None:
         """Write the whole state atomically."""
-        tensors = prefixed("model", self.classifier.state_dict()) | prefixed("optimizer", optimizer_tensors(self.optimizer))
+        tensors = prefixed("model", self.classifier.state_dict()) | prefixed(
+            "optimizer", optimizer_tensors(self.optimizer)
+        )
         header = {"history": self.history, "best_uar": self.best_uar, "best_epoch": self.best_epoch}
         save_tensors(path, tensors | prefixed("best", self.best), header)
 
@@ -108,7 +109,9 @@ def train_classifier(
     for record in state.history:
         on_epoch(record)
     saved_at = time.monotonic()
-    progress = tqdm(range(len(state.history), config.epochs), initial=len(state.history), total=config.epochs, unit="epoch")
+    progress = tqdm(
+        range(len(state.history), config.epochs), initial=len(state.history), total=config.epochs, unit="epoch"
+    )
     for epoch in progress:
         if epoch - state.best_epoch > config.patience:
             break
@@ -131,7 +134,7 @@ def _optimizer(classifier: Classifier, config: TrainingConfig) -> torch.optim.Op
 
 
 def learning_rate_factor(step: int, total: int, warmup_fraction: float) -> float:
-    """Share of the base rate: a linear rise over the warm-up, then a cosine to zero (Loshchilov & Hutter 2017, eq. 5)."""
+    """Share of the base rate: a linear rise, then a cosine to zero (Loshchilov & Hutter 2017, eq. 5)."""
     warmup = warmup_fraction * total
     if step < warmup:
         return (step + 1) / (warmup + 1)
@@ -213,7 +216,9 @@ def _mixed_loss(logits: Tensor, labels: Tensor, partners: Tensor, share: float, 
 
 
 @torch.inference_mode()
-def predict(classifier: Classifier, data: TrainingData, indices: Indices, config: TrainingConfig) -> NDArray[np.float32]:
+def predict(
+    classifier: Classifier, data: TrainingData, indices: Indices, config: TrainingConfig
+) -> NDArray[np.float32]:
     """Probabilities of the given clips without augmentation, shape (clip, emotion)."""
     return torch.softmax(_apply(classifier, classifier.__call__, data, indices, config), dim=1).cpu().numpy()
 
@@ -225,7 +230,11 @@ def embed(classifier: Classifier, data: TrainingData, indices: Indices, config: 
 
 
 def _apply(
-    classifier: Classifier, function: Callable[[Tensor], Tensor], data: TrainingData, indices: Indices, config: TrainingConfig
+    classifier: Classifier,
+    function: Callable[[Tensor], Tensor],
+    data: TrainingData,
+    indices: Indices,
+    config: TrainingConfig,
 ) -> Tensor:
     """A function of the classifier on the given clips, batch by batch, in evaluation mode."""
     classifier.eval()
@@ -236,5 +245,3 @@ def _apply(
         with autocast(device, config.precision):
             outputs.append(function(data.clips.batch(chunk, offsets, data.frames)).float())
     return torch.cat(outputs)
-
-

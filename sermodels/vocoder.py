@@ -20,6 +20,8 @@ def log_mel_to_waveform(log_mel: NDArray[np.floating], config: FrontEndConfig) -
     magnitude = librosa.feature.inverse.mel_to_stft(
         power, sr=config.sample_rate_hz, n_fft=config.n_fft, fmin=config.f_min_hz, fmax=config.f_max_hz
     )
-    waveform = librosa.griffinlim(magnitude, hop_length=config.hop_length, n_fft=config.n_fft, n_iter=32, random_state=0)
+    waveform = librosa.griffinlim(
+        magnitude, hop_length=config.hop_length, n_fft=config.n_fft, n_iter=32, random_state=0
+    )
     peak = max(float(np.abs(waveform).max()), 1e-9)
     return (PEAK * waveform / peak).astype(np.float32)

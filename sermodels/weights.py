@@ -90,11 +90,14 @@ def _check(given: dict[str, Tensor], classifier: Classifier, source: str) -> Non
     own = classifier.backbone.state_dict()
     backbone = classifier.config.backbone
     if unknown := sorted(given.keys() - own.keys()):
-        raise WeightsError(f"{source}: {len(unknown)} tensors are not of a torchvision {backbone}, such as {unknown[0]}; {REMEDY}")
+        raise WeightsError(
+            f"{source}: {len(unknown)} tensors are not of a torchvision {backbone}, such as {unknown[0]}; {REMEDY}"
+        )
     for name, tensor in given.items():
         if tensor.shape != own[name].shape:
             raise WeightsError(
-                f"{source}: {name} has shape {tuple(tensor.shape)}, but {backbone} needs {tuple(own[name].shape)}; {REMEDY}"
+                f"{source}: {name} has shape {tuple(tensor.shape)}, "
+                f"but {backbone} needs {tuple(own[name].shape)}; {REMEDY}"
             )
     if not given:
         raise WeightsError(f"{source}: holds no backbone tensors; {REMEDY}")

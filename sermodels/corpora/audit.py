@@ -126,8 +126,10 @@ def _incompleteness(source: Source, utterances: Sequence[Utterance]) -> list[str
     """What the source lacks, or has beyond, the published corpus; the demo corpus only needs to be finished."""
     if source.synthetic:
         mark = source.path.parent / DEMO_MARK
+        if not utterances or mark.is_file():
+            return []
         remedy = f"python -m sermodels.corpora demo {source.path.parent}"
-        return [] if mark.is_file() else [f"{mark}: is missing, so the demo corpus is unfinished; run {remedy}"]
+        return [f"{mark}: is missing, so the demo corpus is unfinished; run {remedy}"]
     if source.scheme is None:
         return []
     counts = Counter(utterance.emotion for utterance in utterances)

@@ -30,12 +30,12 @@ class Prosody(NamedTuple):
     """All formants, octaves: spread lips raise them, a lowered larynx or rounded lips lower them."""
 
 
-# Directions from Scherer 2003 (Speech Communication 40, table 2: level, F0 level, range, high-frequency energy and rate
-# of anger, fear, joy, sadness, boredom), Juslin & Laukka 2003 (Psychological Bulletin 129, tables 7 and 11: also the
-# microstructural irregularity of fear, sadness and anger), Burkhardt & Sendlmeier 2000 (ISCA Workshop on Speech and
+# Directions from Scherer 2003 (Speech Communication 40: level, F0 level, range, high-frequency energy and rate of
+# anger, fear, joy, sadness, boredom), Juslin & Laukka 2003 (Psychological Bulletin 129: also the microstructural
+# irregularity of fear, sadness and anger), Burkhardt & Sendlmeier 2000 (ISCA Workshop on Speech and
 # Emotion: tense voice in anger, spread lips in joy, breathy voice in sadness, narrow range and slow rate in boredom),
 # Banse & Scherer 1996 (JPSP 70: disgust, with a low and slow voice). Calm follows "tenderness" in Juslin & Laukka.
-# Sizes are chosen by ear and by the recognisability that the test measures: they are no measurements of people.
+# Sizes are chosen so that a simple classifier tells the classes apart in part only: they are no measurements of people.
 PROSODY = {
     "anger": Prosody(2.6, 0.45, 0.18, 7.0, 2.0, -3.0, 0.7, 0.0, 0.00),
     "disgust": Prosody(-1.4, 0.00, -0.24, -0.5, 0.4, 1.0, 1.6, 0.0, -0.06),

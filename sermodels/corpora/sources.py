@@ -24,6 +24,13 @@ class Source:
 
 def find_sources(target: Path) -> list[Source]:
     """The corpora in `target`: a manifest, a folder that holds corpora, or the folder of one. Raises CorpusError."""
+    try:
+        return _find(target)
+    except OSError as error:
+        raise CorpusError(f"{target}: cannot be read ({error.strerror}); check its permissions") from error
+
+
+def _find(target: Path) -> list[Source]:
     if target.suffix.lower() == ".csv" and not target.is_dir():
         return [Source(target.stem, target, None)]
     if not target.is_dir():

@@ -1,6 +1,7 @@
 """The denoiser wraps the network and predicts the clean log-mel; guidance wraps the denoiser."""
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -29,11 +30,20 @@ class Denoiser(nn.Module):
         wide = sigma[:, None, None]
         total = 1.0 + wide.square()
         output = self.network(noisy / total.sqrt(), 0.25 * sigma.log(), condition)
-        return noisy / total + wide / total.sqrt() * output.float()
+        clean: Tensor = noisy / total + wide / total.sqrt() * output.float()
+        return clean
 
     def drop_condition(self, condition: Float[Tensor, "batch width"], dropped: Tensor) -> Float[Tensor, "batch width"]:
         """The null condition where `dropped` is true (Ho & Salimans 2022, algorithm 1)."""
         return torch.where(dropped[:, None], self.null_condition, condition)
+
+
+def _with_condition(
+    denoiser: Denoiser, condition: Float[Tensor, "batch width"], noisy: LogMelBatch, sigma: Float[Tensor, " batch"]
+) -> LogMelBatch:
+    """The denoiser with its condition as the first argument, to be fixed beforehand."""
+    clean: Tensor = denoiser(noisy, sigma, condition)
+    return clean
 
 
 def guided(denoiser: Denoiser, condition: Float[Tensor, "batch width"], guidance_scale: float) -> Denoise:
@@ -42,13 +52,14 @@ def guided(denoiser: Denoiser, condition: Float[Tensor, "batch width"], guidance
     D = D(null) + scale * (D(condition) - D(null)) (Ho & Salimans 2022, eq. 6, with scale = 1 + w).
     """
     if guidance_scale == 1.0:
-        return lambda noisy, sigma: denoiser(noisy, sigma, condition)
+        return partial(_with_condition, denoiser, condition)
     size = len(condition)
     both = torch.cat([condition, denoiser.null_condition.expand_as(condition)])
 
     def denoise(noisy: LogMelBatch, sigma: Float[Tensor, " batch"]) -> LogMelBatch:
         clean = denoiser(torch.cat([noisy, noisy]), torch.cat([sigma, sigma]), both)
         conditional, unconditional = clean[:size], clean[size:]
-        return unconditional + guidance_scale * (conditional - unconditional)
+        mixed: Tensor = unconditional + guidance_scale * (conditional - unconditional)
+        return mixed
 
     return denoise

@@ -32,7 +32,9 @@ class DiffusionModel:
         """Write weights, statistics and embeddings as one safetensors file with config and labels in the header."""
         tensors = prefixed("denoiser", self.denoiser.state_dict()) | {"mean": self.mean, "std": self.std}
         tensors |= prefixed("embeddings", {name: getattr(self.embeddings, name) for name in TENSOR_NAMES})
-        save_tensors(path, tensors, {"config": self.config.model_dump(mode="json"), "labels": list(self.embeddings.labels)})
+        save_tensors(
+            path, tensors, {"config": self.config.model_dump(mode="json"), "labels": list(self.embeddings.labels)}
+        )
 
     @staticmethod
     def load(path: Path) -> "DiffusionModel":

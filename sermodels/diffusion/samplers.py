@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Protocol
 
 import torch
@@ -20,12 +21,20 @@ DrawNoise = Callable[[], LogMelBatch]
 class Sampler(Protocol):
     """From `x` at noise level `sigmas[0]` to x0; `sigmas` fall and end with 0."""
 
-    def __call__(self, model: Denoise, x: LogMelBatch, sigmas: Sigmas, draw_noise: DrawNoise, on_step: OnStep) -> LogMelBatch:
+    def __call__(
+        self, model: Denoise, x: LogMelBatch, sigmas: Sigmas, draw_noise: DrawNoise, on_step: OnStep
+    ) -> LogMelBatch:
         """Returns x0."""
 
 
 def sample(
-    model: Denoise, x: LogMelBatch, sigmas: Sigmas, *, sampler: str, draw_noise: DrawNoise, on_step: OnStep = lambda step, clean: None
+    model: Denoise,
+    x: LogMelBatch,
+    sigmas: Sigmas,
+    *,
+    sampler: str,
+    draw_noise: DrawNoise,
+    on_step: OnStep = lambda step, clean: None,
 ) -> LogMelBatch:
     """Run the sampler of this name; see SAMPLERS."""
     return SAMPLERS[sampler](model, x, sigmas, draw_noise, on_step)
@@ -89,7 +98,7 @@ SAMPLERS: dict[str, Sampler] = {"ddpm": ddpm, "ddim": ddim, "heun": heun, "dpmpp
 def _pairs(sigmas: Sigmas) -> list[tuple[float, float]]:
     """Each step's sigma and the next one."""
     values = [float(sigma) for sigma in sigmas]
-    return list(zip(values[:-1], values[1:], strict=True))
+    return list(pairwise(values))
 
 
 def _full(x: LogMelBatch, sigma: float) -> Float[Tensor, " batch"]:

@@ -29,7 +29,8 @@ def karras_sigmas(steps: int) -> Float[Tensor, " step"]:
     """Falling sigmas from SIGMA_MAX to SIGMA_MIN (Karras et al. 2022, eq. 5)."""
     ramp = torch.linspace(0.0, 1.0, steps, dtype=torch.float64)
     high, low = SIGMA_MAX ** (1 / RHO), SIGMA_MIN ** (1 / RHO)
-    return ((high + ramp * (low - high)) ** RHO).float()
+    sigmas: Tensor = (high + ramp * (low - high)) ** RHO
+    return sigmas.float()
 
 
 def sampling_sigmas(config: DiffusionConfig, steps: int) -> Float[Tensor, " step_plus_one"]:

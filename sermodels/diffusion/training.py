@@ -24,7 +24,6 @@ from sermodels.checkpoint import (
     without_prefix,
 )
 from sermodels.clips import ClipSet
-from sermodels.config import DiffusionConfig
 from sermodels.device import autocast
 from sermodels.diffusion.denoiser import Denoiser
 from sermodels.diffusion.model import DiffusionModel
@@ -49,7 +48,9 @@ class DenoiserState:
 
     def save(self, path: Path) -> None:
         """Write the whole state atomically."""
-        tensors = prefixed("model", self.denoiser.state_dict()) | prefixed("optimizer", optimizer_tensors(self.optimizer))
+        tensors = prefixed("model", self.denoiser.state_dict()) | prefixed(
+            "optimizer", optimizer_tensors(self.optimizer)
+        )
         save_tensors(path, tensors | prefixed("average", self.average), {"history": self.history})
 
     def restore(self, path: Path) -> None:
@@ -94,7 +95,9 @@ def train_denoiser(
     for record in state.history:
         on_epoch(record)
     saved_at = time.monotonic()
-    epochs = tqdm(range(len(state.history), config.epochs), initial=len(state.history), total=config.epochs, unit="epoch")
+    epochs = tqdm(
+        range(len(state.history), config.epochs), initial=len(state.history), total=config.epochs, unit="epoch"
+    )
     for epoch in epochs:
         state.history.append(_run_epoch(state, model, clips, training, seed, epoch))
         epochs.set_postfix(loss=f"{state.history[-1]['train/loss']:.4f}")
@@ -149,7 +152,9 @@ def batch_loss(model: DiffusionModel, clips: ClipSet, indices: Tensor, key: tupl
     rows = indices.to(device)
     offsets = clips.training_offsets(rows, config.frames, "random", rng).clamp(max=0)
     clean = (clips.batch(rows, offsets, config.frames) - model.mean.to(device)[:, None]) / model.std.to(device)[:, None]
-    sigma = training_sigmas(config).to(device)[torch.from_numpy(rng.integers(config.timesteps, size=len(rows))).to(device)]
+    sigma = training_sigmas(config).to(device)[
+        torch.from_numpy(rng.integers(config.timesteps, size=len(rows))).to(device)
+    ]
     noise = torch.randn(clean.shape, generator=chance, device=device)
     variation = torch.randn((len(rows), model.embeddings.width), generator=chance, device=device)
     condition = model.embeddings.conditions(clips.labels[rows], variation, config.variation)
@@ -158,4 +163,5 @@ def batch_loss(model: DiffusionModel, clips: ClipSet, indices: Tensor, key: tupl
     with autocast(device, config.precision):
         predicted = model.denoiser(clean + sigma[:, None, None] * noise, sigma, condition)
     weight = (1.0 + sigma.square()) / sigma.square()
-    return (weight[:, None, None] * (predicted.float() - clean).square()).mean()
+    loss: Tensor = (weight[:, None, None] * (predicted.float() - clean).square()).mean()
+    return loss

@@ -23,20 +23,29 @@ class UNet(nn.Module):
         super().__init__()
         self.patch, self.multiple = patch, patch * 2 ** (len(widths) - 1)
         features = 4 * widths[0]
-        self.embed_noise = nn.Sequential(FourierFeatures(64), nn.Linear(64, features), nn.SiLU(), nn.Linear(features, features))
+        self.embed_noise = nn.Sequential(
+            FourierFeatures(64), nn.Linear(64, features), nn.SiLU(), nn.Linear(features, features)
+        )
         self.embed_condition = nn.Linear(condition_size, features)
         self.entrance = nn.Conv2d(patch * patch, widths[0], 3, padding=1)
-        self.down = nn.ModuleList(Level(narrow, wide, features) for narrow, wide in zip([widths[0], *widths], widths, strict=False))
+        self.down = nn.ModuleList(
+            Level(narrow, wide, features) for narrow, wide in zip([widths[0], *widths], widths, strict=False)
+        )
         self.middle = Level(widths[-1], widths[-1], features, attention=True)
         reversed_widths = list(reversed(widths))
         self.up = nn.ModuleList(
             Level(below + width, width, features)
             for below, width in zip([widths[-1], *reversed_widths], reversed_widths, strict=False)
         )
-        self.exit = nn.Sequential(nn.GroupNorm(GROUPS, widths[0]), nn.SiLU(), _zero(nn.Conv2d(widths[0], patch * patch, 3, padding=1)))
+        self.exit = nn.Sequential(
+            nn.GroupNorm(GROUPS, widths[0]), nn.SiLU(), _zero(nn.Conv2d(widths[0], patch * patch, 3, padding=1))
+        )
 
     def forward(
-        self, noisy: Float[Tensor, "batch mel frame"], noise_level: Float[Tensor, " batch"], condition: Float[Tensor, "batch width"]
+        self,
+        noisy: Float[Tensor, "batch mel frame"],
+        noise_level: Float[Tensor, " batch"],
+        condition: Float[Tensor, "batch width"],
     ) -> Float[Tensor, "batch mel frame"]:
         """One pass; mel bands and frames must be multiples of patch * 2 ** (levels - 1)."""
         code = nn.functional.silu(self.embed_noise(noise_level) + self.embed_condition(condition))
@@ -59,7 +68,10 @@ class Level(nn.Module):
     def __init__(self, channels_in: int, channels: int, features: int, *, attention: bool = False) -> None:
         """`features`: width of the code that scales and shifts."""
         super().__init__()
-        self.first, self.second = ResidualBlock(channels_in, channels, features), ResidualBlock(channels, channels, features)
+        self.first, self.second = (
+            ResidualBlock(channels_in, channels, features),
+            ResidualBlock(channels, channels, features),
+        )
         self.attention = SelfAttention(channels) if attention else nn.Identity()
 
     def forward(self, hidden: Tensor, code: Tensor) -> Tensor:
@@ -116,7 +128,9 @@ class FourierFeatures(nn.Module):
     def __init__(self, size: int) -> None:
         """`size` features, half of them sines."""
         super().__init__()
-        self.register_buffer("frequencies", torch.exp(torch.linspace(0.0, math.log(1000.0), size // 2)), persistent=False)
+        self.register_buffer(
+            "frequencies", torch.exp(torch.linspace(0.0, math.log(1000.0), size // 2)), persistent=False
+        )
 
     def forward(self, value: Float[Tensor, " batch"]) -> Float[Tensor, "batch size"]:
         """Features of one scalar a batch item."""

@@ -34,7 +34,9 @@ def run_caching(
     lost = {identifier for identifier, _ in report.unreadable}
     readable = Corpus(tuple(u for u in corpus.utterances if u.identifier not in lost), corpus.notes)
     inputs = {"corpus": readable.digest(), "front_end": config.front_end.model_dump()}
-    return run_stage(workspace, "caching", inputs, lambda stage: _describe(readable, report, config, folder, stage)), report
+    return run_stage(
+        workspace, "caching", inputs, lambda stage: _describe(readable, report, config, folder, stage)
+    ), report
 
 
 def _describe(corpus: Corpus, report: CacheReport, config: Config, cache: Path, folder: Path) -> None:

@@ -50,7 +50,11 @@ OVERSAMPLING = Recipe("oversampling", "D", oversampled=True)
 
 
 def run_classification(
-    context: RunContext, recipe: Recipe, *, synthetic: StageResult | None = None, on_epoch: OnEpoch = lambda record: None
+    context: RunContext,
+    recipe: Recipe,
+    *,
+    synthetic: StageResult | None = None,
+    on_epoch: OnEpoch = lambda record: None,
 ) -> StageResult:
     """Train one classifier and evaluate it on training, development and test clips.
 
@@ -68,7 +72,10 @@ def run_classification(
         oversampled=oversampled,
     )
     result = run_stage(
-        context.workspace, recipe.name, inputs, lambda folder: _train_and_evaluate(context, recipe, synthetic, on_epoch, folder)
+        context.workspace,
+        recipe.name,
+        inputs,
+        lambda folder: _train_and_evaluate(context, recipe, synthetic, on_epoch, folder),
     )
     if result.reused:
         for record in result.read("history.json"):
@@ -115,7 +122,7 @@ def build_classifier(config: Config, clips: ClipSet, training: NDArray[np.int64]
     mean, std = statistics_of(clips, torch.from_numpy(training).to(clips.values.device))
     classifier.mean.copy_(mean)
     classifier.std.copy_(std)
-    return classifier.to(clips.values.device, memory_format=torch.channels_last), report
+    return classifier.to(memory_format=torch.channels_last).to(clips.values.device), report
 
 
 def _training_pool(
@@ -139,7 +146,9 @@ def _training_pool(
     return clips.join(made), np.concatenate([training, np.arange(len(clips), len(clips) + len(made))])
 
 
-def oversample(labels: NDArray[np.int64], training: NDArray[np.int64], per_emotion: int, seed: int) -> NDArray[np.int64]:
+def oversample(
+    labels: NDArray[np.int64], training: NDArray[np.int64], per_emotion: int, seed: int
+) -> NDArray[np.int64]:
     """Real training clips drawn again, as many of each emotion as synthesis would add."""
     rng = generator(seed)
     classes = np.unique(labels[training])
@@ -182,7 +191,12 @@ def _write_results(
     save_figure(curves(history, f"{recipe.name} ({recipe.letter}), {split.name}"), folder / "curves.png")
     write_json(folder / "history.json", history)
     write_json(folder / "figures.json", results)
-    header = {"stage": recipe.letter, "split": split.name, "config": config.model_dump(mode="json"), "weights": report.message()}
+    header = {
+        "stage": recipe.letter,
+        "split": split.name,
+        "config": config.model_dump(mode="json"),
+        "weights": report.message(),
+    }
     save_classifier(folder / CLASSIFIER_FILE, classifier, header)
 
 

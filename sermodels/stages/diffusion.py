@@ -87,4 +87,6 @@ def _sample_grid(context: RunContext, model: DiffusionModel, epoch: int, path: P
     draws = [Draw(emotion, number) for emotion in range(len(labels)) for number in range(SAMPLES_PER_EMOTION)]
     log_mels = sample_log_mels(model, draws, config.synthesis, seed=config.seed).cpu().numpy()
     rows = log_mels.reshape(len(labels), SAMPLES_PER_EMOTION, *log_mels.shape[1:])
-    save_figure(log_mel_grid([list(row) for row in rows], labels, config.front_end, f"Samples after epoch {epoch + 1}"), path)
+    save_figure(
+        log_mel_grid([list(row) for row in rows], labels, config.front_end, f"Samples after epoch {epoch + 1}"), path
+    )

@@ -52,10 +52,17 @@ def _figures(embeddings: EmotionEmbeddings, vectors: NDArray[np.float32], truth:
     distance = np.linalg.norm(scored[:, None] - centroids, axis=2)
     apart = np.linalg.norm(centroids[:, None] - centroids, axis=2)[np.triu_indices(len(centroids), 1)]
     nearest = float(np.mean(distance.argmin(axis=1) == truth))
-    return {"width": embeddings.width, "clips": len(vectors), "nearest_centroid_accuracy": nearest, "centroid_distance": float(apart.mean())}
+    return {
+        "width": embeddings.width,
+        "clips": len(vectors),
+        "nearest_centroid_accuracy": nearest,
+        "centroid_distance": float(apart.mean()),
+    }
 
 
-def _picture(embeddings: EmotionEmbeddings, vectors: NDArray[np.float32], truth: NDArray[np.int64], path: Path, title: str) -> None:
+def _picture(
+    embeddings: EmotionEmbeddings, vectors: NDArray[np.float32], truth: NDArray[np.int64], path: Path, title: str
+) -> None:
     """Clips and centroids in two dimensions by t-SNE."""
     scored = np.vstack([(vectors - embeddings.mean.numpy()) / embeddings.scale.numpy(), embeddings.centroids.numpy()])
     perplexity = min(30.0, (len(scored) - 1) / 3.0)

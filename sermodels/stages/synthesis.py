@@ -39,7 +39,10 @@ def run_synthesis(
     """
     inputs = context.inputs("front_end", "synthesis", version=VERSION, diffusion=diffusion.key, judge=judge.key)
     return run_stage(
-        context.workspace, "synthesis", inputs, lambda folder: _synthesize(context, diffusion, judge, on_progress, folder)
+        context.workspace,
+        "synthesis",
+        inputs,
+        lambda folder: _synthesize(context, diffusion, judge, on_progress, folder),
     )
 
 
@@ -62,7 +65,11 @@ def _synthesize(
         "seed": config.seed,
         "synthesis": config.synthesis.model_dump(mode="json"),
         "clips": [
-            {"identifier": f"synthetic/{emotion}-{draw.number:05d}", "emotion": emotion, "seed": [config.seed, draw.emotion, draw.number]}
+            {
+                "identifier": f"synthetic/{emotion}-{draw.number:05d}",
+                "emotion": emotion,
+                "seed": [config.seed, draw.emotion, draw.number],
+            }
             for draw in draws
             for emotion in [model.embeddings.labels[draw.emotion]]
         ],
@@ -75,8 +82,13 @@ def _listen(config: Config, log_mels: list[NDArray[np.float16]], labels: list[in
     import soundfile
 
     wanted = max(1, config.synthesis.audio_per_emotion)
-    rows = [[log_mels[place] for place, label in enumerate(labels) if label == emotion][:wanted] for emotion in sorted(set(labels))]
-    save_figure(log_mel_grid(rows, config.corpus.emotions, config.front_end, "Synthetic clips"), folder / "synthetic.png")
+    rows = [
+        [log_mels[place] for place, label in enumerate(labels) if label == emotion][:wanted]
+        for emotion in sorted(set(labels))
+    ]
+    save_figure(
+        log_mel_grid(rows, config.corpus.emotions, config.front_end, "Synthetic clips"), folder / "synthetic.png"
+    )
     chosen = [(emotion, number) for emotion in range(len(rows)) for number in range(config.synthesis.audio_per_emotion)]
     for emotion, number in tqdm(chosen, desc="Griffin-Lim", unit="clip"):
         waveform = log_mel_to_waveform(rows[emotion][number], config.front_end)
@@ -84,7 +96,9 @@ def _listen(config: Config, log_mels: list[NDArray[np.float16]], labels: list[in
             soundfile.write(temporary, waveform, config.front_end.sample_rate_hz, subtype="PCM_16", format="WAV")
 
 
-def _agreement(config: Config, judge: StageResult, log_mels: list[NDArray[np.float16]], labels: list[int]) -> dict[str, float]:
+def _agreement(
+    config: Config, judge: StageResult, log_mels: list[NDArray[np.float16]], labels: list[int]
+) -> dict[str, float]:
     """Figures of the judge on the synthetic clips, with the emotion they were made for as the truth."""
     device = best_device()
     classifier, _ = load_classifier(judge.folder / CLASSIFIER_FILE)
@@ -92,5 +106,7 @@ def _agreement(config: Config, judge: StageResult, log_mels: list[NDArray[np.flo
     everything = np.arange(len(clips))
     frames = frames_of(config.clip.duration_s, config.front_end)
     fed = TrainingData(clips, everything, everything, len(clips), frames, config.clip)
-    found = figures(np.array(labels), predict(classifier.to(device), fed, everything, config.training), config.corpus.emotions)
+    found = figures(
+        np.array(labels), predict(classifier.to(device), fed, everything, config.training), config.corpus.emotions
+    )
     return {"clips": len(labels), **{f"agreement/{name}": value for name, value in found.items()}}

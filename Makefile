@@ -1,0 +1,77 @@
+# The two commands are `make run` and `make test`; both set up .venv first. Plain `make` lists all.
+
+# The first Python that the lock is made for (3.11, or 3.12, which needs the same packages).
+SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))
+PYTHON ?= $(shell for p in python3.11 python3 python3.12; do $$p -c '$(SUPPORTED)' 2>/dev/null && echo $$p && break; done)
+
+PRESET ?= demo
+ARGS ?=
+MLFLOW_TRACKING_URI ?= sqlite:///$(CURDIR)/mlflow.db
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.stamp
+PACKAGES := sermodels flows serve
+
+# No tool reports home, and a slow disk or network gets the time that it needs.
+export DO_NOT_TRACK := 1
+export MLFLOW_DISABLE_TELEMETRY := true
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+export GRADIO_ANALYTICS_ENABLED := False
+export PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS := 120
+export UV_HTTP_TIMEOUT := 300
+
+# Prefixes of commands: with .venv's programs first, and for tests with nobody's servers in reach.
+ACTIVATED = PATH="$(CURDIR)/$(BIN):$$PATH"
+TRACKED = env $(ACTIVATED) MLFLOW_TRACKING_URI="$(MLFLOW_TRACKING_URI)"
+ISOLATED = env -u MLFLOW_TRACKING_URI -u MLFLOW_EXPERIMENT_NAME -u MLFLOW_EXPERIMENT_ID -u MLFLOW_RUN_ID \
+	-u PREFECT_API_URL -u PREFECT_PROFILE $(ACTIVATED) OMP_NUM_THREADS=1
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help run test lint format lock ui-mlflow ui-prefect clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
+
+run: $(READY) ## run the pipeline; PRESET=demo, more parameters in ARGS="-P data_dir=data -P fold=0"
+	$(TRACKED) mlflow run . --env-manager local --experiment-name sermodels -P "preset=$(PRESET)" $(ARGS)
+
+test: lint ## check style, types and imports, then run the tests with coverage
+	$(ISOLATED) python -m pytest -n 2 --dist loadgroup \
+		--cov=sermodels --cov=flows --cov-report=term-missing:skip-covered --cov-fail-under=85
+
+lint: $(READY) ## check style, types and imports
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy $(PACKAGES)
+	$(BIN)/lint-imports --no-logo
+
+format: $(READY) ## put the code into shape
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+lock: $(READY) ## write requirements.lock and conda.yaml anew from pyproject.toml
+	$(BIN)/uv pip compile pyproject.toml --extra dev --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-header -q -o requirements.lock
+	$(BIN)/python tools/conda_yaml.py
+
+ui-mlflow: $(READY) ## show runs and models at http://127.0.0.1:5000
+	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false \
+		$(TRACKED) mlflow ui --backend-store-uri "$(MLFLOW_TRACKING_URI)" --port 5000
+
+ui-prefect: $(READY) ## show flow runs at http://127.0.0.1:4200
+	PREFECT_HOME="$(CURDIR)/workspace/prefect" $(BIN)/prefect server start
+
+clean: ## delete caches; runs, data and .venv stay
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage .coverage.*
+	find $(PACKAGES) tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamp comes last: an environment without one is half-made and starts anew.
+$(READY): requirements.lock
+	@"$(PYTHON)" -c '$(SUPPORTED)' 2>/dev/null || { echo "make: '$(PYTHON)' is not Python 3.11 or 3.12;" \
+		"install python3.11 and its venv module, or name it: make PYTHON=path/to/python3.11" >&2; exit 1; }
+	"$(PYTHON)" -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep -o '^uv==[^ ]*' requirements.lock)"
+	$(BIN)/uv pip install --python $(BIN)/python --require-hashes -r requirements.lock
+	@touch $@
