@@ -136,11 +136,11 @@ def log_dataset(run: Run, rows: Sequence[Mapping[str, str]], *, name: str, diges
 def register_classifier(file: Path, *, n_mels: int, labels: Sequence[str], tags: Mapping[str, str]) -> ModelVersion:
     """Log a classifier as the open run's model and register it: log-mels (clip, mel, frame) in dB to probabilities."""
     signature = ModelSignature(
-        inputs=Schema([TensorSpec(np.dtype(np.float32), (-1, n_mels, -1), "log_mel")]),
+        inputs=Schema([TensorSpec(np.dtype(np.float32), (-1, n_mels, -1))]),
         outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, len(labels)), "probabilities")]),
     )
     example = np.zeros((1, n_mels, EXAMPLE_FRAMES), dtype=np.float32)
-    return _register(CLASSIFIER_MODEL, "flows/pyfunc_classifier.py", {"classifier": file}, signature, example, tags)
+    return _register(CLASSIFIER_MODEL, file, signature, example, tags)
 
 
 def register_diffusion(
@@ -152,19 +152,17 @@ def register_diffusion(
         outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, n_mels, frames), "log_mel")]),
     )
     example = pd.DataFrame({"emotion": [labels[0]], "number": [0]})
-    return _register(DIFFUSION_MODEL, "flows/pyfunc_diffusion.py", {"denoiser": file}, signature, example, tags)
+    return _register(DIFFUSION_MODEL, file, signature, example, tags)
 
 
-def _register(
-    name: str, code: str, files: Mapping[str, Path], signature: ModelSignature, example: Any, tags: Mapping[str, str]
-) -> ModelVersion:
-    """A new version, or the version that the same stage result has already."""
+def _register(name: str, file: Path, signature: ModelSignature, example: Any, tags: Mapping[str, str]) -> ModelVersion:
+    """A new version, or the version that the same stage result has already. MLflow tries it on the example."""
     if known := find_version(name, tags[STAGE_KEY_TAG]):
         return known
     logged = mlflow.pyfunc.log_model(
         name="model",
-        python_model=str(ROOT / code),
-        artifacts={key: str(path) for key, path in files.items()},
+        loader_module="sermodels.pyfunc",
+        data_path=str(file),
         code_paths=[str(ROOT / "sermodels")],
         signature=signature,
         input_example=example,
