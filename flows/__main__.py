@@ -63,11 +63,11 @@ def run(options: argparse.Namespace) -> None:
     check_start(config, workspace)
     use_workspace(workspace)
     from flows.pipeline import pipeline
-    from flows.tracking import setup
+    from flows.tracking import tracking_uri
 
     pipeline(config, workspace, Path(options.preset).stem, options.skip_unreadable == "true")
     print("\nLook at the runs, models and artifacts, and at the tasks:")
-    print(f"  mlflow ui --backend-store-uri {setup()} --port 5000")
+    print(f"  mlflow ui --backend-store-uri {tracking_uri()} --port 5000")
     server = os.environ.get("PREFECT_API_URL")
     print(
         f"  Prefect UI of {server}" if server else f"  PREFECT_HOME={os.environ['PREFECT_HOME']} prefect server start"

@@ -73,8 +73,8 @@ class Run:
             client.set_tag(self.run_id, name, value)
 
 
-def setup() -> str:
-    """Choose the tracking server and the experiment, close runs whose process died; returns the tracking URI.
+def setup() -> None:
+    """Choose the tracking server and the experiment, close runs whose process died.
 
     MLFLOW_TRACKING_URI wins; without it everything goes to `mlflow.db` in the working directory. Under `mlflow run`
     the experiment is that of the run which is waiting to be adopted.
@@ -87,6 +87,10 @@ def setup() -> str:
     else:
         experiment = mlflow.set_experiment(os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)).experiment_id
     _close_dead_runs(experiment)
+
+
+def tracking_uri() -> str:
+    """Where the runs are kept."""
     return str(mlflow.get_tracking_uri())
 
 
@@ -102,7 +106,9 @@ def _close_dead_runs(experiment_id: str) -> None:
 @contextmanager
 def open_run(name: str, *, tags: Mapping[str, str], parent: Run | None = None) -> Iterator[Run]:
     """A run that ends FINISHED, FAILED or, on an interrupt, KILLED. The first parent adopts the run of `mlflow run`."""
-    adopted = os.environ.get("MLFLOW_RUN_ID") if parent is None else None
+    adopted = (
+        os.environ.pop("MLFLOW_RUN_ID", None) if parent is None else None
+    )  # left there, a child would adopt it too
     own_tags = {HOST_TAG: socket.gethostname(), PROCESS_TAG: str(os.getpid()), **tags}
     if adopted:
         active = mlflow.start_run(run_id=adopted)

@@ -2,10 +2,12 @@
 
 import os
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -84,9 +86,10 @@ def cache_log_mels(
 def read_log_mel(path: Path) -> NDArray[np.float16]:
     """A cached log-mel in dB, shape (mel, frame); the archive's CRC is checked. Raises StorageError."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            log_mel: NDArray[np.float16] = archive["log_mel"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        with zipfile.ZipFile(path) as archive:
+            content = archive.read("log_mel.npy")  # all of it, since the CRC is compared at its end
+        log_mel: NDArray[np.float16] = np.load(BytesIO(content), allow_pickle=False)
+    except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise StorageError(f"{path}: damaged or missing log-mel ({error}); run the caching again") from error
     return log_mel
 

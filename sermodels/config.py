@@ -10,6 +10,7 @@ Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 PositiveInt = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0.0)]
 NonNegativeFloat = Annotated[float, Field(ge=0.0)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Precision = Literal["auto", "bfloat16", "float32"]
 """`auto`: bfloat16 where the hardware computes in it, else float32."""
 
@@ -17,7 +18,7 @@ Precision = Literal["auto", "bfloat16", "float32"]
 class Section(BaseModel):
     """A frozen section in which an unknown key is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class CorpusConfig(Section):
@@ -29,7 +30,7 @@ class CorpusConfig(Section):
     manifests: tuple[str, ...] = ()
     """CSV files with the columns path, emotion, speaker and optionally sex, sentence, corpus."""
     emotions: tuple[str, ...] = COMMON_EMOTIONS
-    demo_seed: int = 0
+    demo_seed: Seed = 0
 
     @model_validator(mode="after")
     def _emotions_are_known(self) -> "CorpusConfig":
@@ -79,7 +80,7 @@ class SplitConfig(Section):
     """Share of the training speakers (protocol `seed`: clips) that chooses the epoch and nothing else."""
     test_fraction: Annotated[float, Field(gt=0.0, lt=0.9)] = 0.2
     """Protocol `seed` only."""
-    seed: int = 0
+    seed: Seed = 0
 
     @model_validator(mode="after")
     def _fold_exists(self) -> "SplitConfig":
@@ -171,7 +172,7 @@ class SynthesisConfig(Section):
 class Config(Section):
     """The whole configuration of a run."""
 
-    seed: int = 0
+    seed: Seed = 0
     corpus: CorpusConfig = CorpusConfig()
     front_end: FrontEndConfig = FrontEndConfig()
     clip: ClipConfig = ClipConfig()

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sermodels.checkpoint import load_tensors, save_tensors
-from sermodels.errors import SplitError
+from sermodels.errors import SplitError, WeightsError
 
 TENSOR_NAMES = ("mean", "scale", "centroids", "spread")
 
@@ -62,4 +62,7 @@ class EmotionEmbeddings:
     def load(path: Path) -> "EmotionEmbeddings":
         """Read what `save` wrote. Raises WeightsError."""
         tensors, header = load_tensors(path)
-        return EmotionEmbeddings(tuple(header["labels"]), *(tensors[name] for name in TENSOR_NAMES))
+        try:
+            return EmotionEmbeddings(tuple(header["labels"]), *(tensors[name] for name in TENSOR_NAMES))
+        except KeyError as error:
+            raise WeightsError(f"{path}: holds no emotion embeddings ({error} is missing); make them again") from error

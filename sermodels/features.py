@@ -101,7 +101,7 @@ def mel_filters(config: FrontEndConfig) -> NDArray[np.float32]:
 
     Source: Slaney, Auditory Toolbox (1998), as in librosa's `filters.mel`.
     """
-    bin_hz = np.linspace(0.0, config.sample_rate_hz / 2, config.n_fft // 2 + 1)
+    bin_hz = np.arange(config.n_fft // 2 + 1) * (config.sample_rate_hz / config.n_fft)
     edge_hz = _mel_edges_hz(config)
     rising = (bin_hz[:, None] - edge_hz[:-2]) / (edge_hz[1:-1] - edge_hz[:-2])
     falling = (edge_hz[2:] - bin_hz[:, None]) / (edge_hz[2:] - edge_hz[1:-1])

@@ -116,7 +116,7 @@ def _draw_log_mel(axes: Axes, log_mel: NDArray[np.floating], config: FrontEndCon
         vmax=top,
         extent=extent,
     )
-    ticks_hz = [500.0, 2000.0, 8000.0]
+    ticks_hz = [hz for hz in (500.0, 2000.0, 8000.0) if config.f_min_hz <= hz <= config.f_max_hz]
     axes.set_yticks(np.interp(ticks_hz, mel_centres_hz(config), np.arange(config.n_mels) + 0.5))
     axes.set_yticklabels([f"{hz / 1000:g}" for hz in ticks_hz], fontsize=8)
     axes.tick_params(axis="x", labelsize=8)

@@ -38,7 +38,7 @@ def read_preset(preset: str) -> dict[str, Any]:
     if not path.is_file():
         names = sorted(file.stem for file in PRESETS.glob("*.yaml"))
         raise ConfigError(f"unknown preset {preset!r}; allowed: {', '.join(names)}, or the path of a .yaml file")
-    values = _parse(path.read_text(encoding="utf-8"), str(path)) or {}
+    values = _parse(path.read_bytes(), str(path)) or {}
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: a preset is a mapping of sections, not {type(values).__name__}")
     return values
@@ -53,7 +53,7 @@ def flatten(config: Config) -> dict[str, Any]:
     }
 
 
-def _parse(text: str, source: str) -> Any:
+def _parse(text: str | bytes, source: str) -> Any:
     """YAML, or an error that names where it stood."""
     try:
         return yaml.safe_load(text)

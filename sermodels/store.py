@@ -7,7 +7,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from sermodels.files import read_json, sha256_of_file, sha256_of_json, write_json
+from sermodels.files import read_json, sha256_of_file, sha256_of_json, storage_error, write_json
 
 COMPLETE = "complete.json"
 
@@ -34,7 +34,10 @@ def run_stage(workspace: Path, name: str, inputs: dict[str, Any], work: Callable
     """
     key = sha256_of_json([name, inputs])
     folder = workspace / "stages" / f"{name}-{key[:16]}"
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise storage_error(folder, error) from error
     with FileLock(folder.with_suffix(".lock")):
         if is_complete(folder):
             return StageResult(name, folder, key, reused=True)

@@ -97,6 +97,7 @@ def train_classifier(
     checkpoint: Path,
     on_epoch: OnEpoch = lambda record: None,
     save_every_s: float = 20.0,
+    description: str = "training",
 ) -> list[EpochRecord]:
     """Train in place and leave the epoch with the best development UAR in `classifier`; returns the history.
 
@@ -109,8 +110,9 @@ def train_classifier(
     for record in state.history:
         on_epoch(record)
     saved_at = time.monotonic()
+    done = len(state.history)
     progress = tqdm(
-        range(len(state.history), config.epochs), initial=len(state.history), total=config.epochs, unit="epoch"
+        range(done, config.epochs), initial=done, total=config.epochs, desc=description, unit="epoch", mininterval=1.0
     )
     for epoch in progress:
         if epoch - state.best_epoch > config.patience:
@@ -154,7 +156,7 @@ def _run_epoch(
     total = config.epochs * len(batches)
     losses, hits = [], 0
     state.classifier.train()
-    for step, indices in enumerate(tqdm(batches, desc=f"epoch {epoch}", leave=False, unit="batch")):
+    for step, indices in enumerate(tqdm(batches, desc=f"epoch {epoch}", leave=False, unit="batch", disable=None)):
         rate = config.learning_rate * learning_rate_factor(epoch * len(batches) + step, total, config.warmup_fraction)
         for group in state.optimizer.param_groups:
             group["lr"] = rate

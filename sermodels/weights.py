@@ -1,9 +1,10 @@
 """Pretrained backbone weights: ImageNet's by download, a state dict by path, or none."""
 
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError  # the class of the error only: nothing is unpickled
-from urllib.error import URLError
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -16,6 +17,19 @@ from sermodels.errors import WeightsError
 from sermodels.files import sha256_of_file
 
 REMEDY = "give a state dict by `classifier.weights=PATH` (.safetensors or .pth with torchvision's names), or `none`"
+UNREADABLE = (
+    SafetensorError,
+    UnpicklingError,
+    OSError,
+    RuntimeError,
+    ValueError,
+    TypeError,
+    EOFError,
+    LookupError,
+    AssertionError,
+    struct.error,
+)
+"""What safetensors and torch.load raise for damaged files and files of another kind."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +57,7 @@ def load_pretrained(classifier: Classifier, weights: str) -> WeightsReport:
     given = {name: tensor for name, tensor in state.items() if not name.startswith("fc.")}
     _check(given, classifier, weights)
     classifier.backbone.load_state_dict(given, strict=False)
-    needed = {name for name, _ in classifier.backbone.named_parameters()}
+    needed = {name for name in classifier.backbone.state_dict() if not name.endswith("num_batches_tracked")}
     lacking = {name.split(".")[0] for name in needed - given.keys()}
     missing = tuple(stage for stage in STAGES if stage in lacking or stage == "fc")
     return WeightsReport(weights, len(given), missing)
@@ -65,11 +79,12 @@ def _download(backbone: str) -> dict[str, Tensor]:
     """Torchvision's ImageNet weights, from its cache or the network, with their checksum verified."""
     source = get_model_weights(backbone)["IMAGENET1K_V1"]
     try:
-        return dict(source.get_state_dict(progress=True, check_hash=True))
-    except (URLError, OSError, RuntimeError) as error:
+        # The checksum is verified on download only: a file that was put into the cache by hand may be anything.
+        return _state_dict(source.get_state_dict(progress=True, check_hash=True, weights_only=True))
+    except UNREADABLE as error:
         folder = Path(torch.hub.get_dir()) / "checkpoints"
         raise WeightsError(
-            f"ImageNet weights for {backbone} cannot be downloaded ({error}). Without a network: put "
+            f"ImageNet weights for {backbone} cannot be downloaded or read ({_reason(error)}). Without a network: put "
             f"{Path(source.url).name} from another machine into {folder}, or {REMEDY}"
         ) from error
 
@@ -80,9 +95,26 @@ def _read(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        return dict(torch.load(path, map_location="cpu", weights_only=True))
-    except (SafetensorError, UnpicklingError, OSError, RuntimeError, ValueError, TypeError, EOFError) as error:
-        raise WeightsError(f"{path}: not a readable state dict ({error}); {REMEDY}") from error
+        return _state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    except UNREADABLE as error:
+        raise WeightsError(f"{path}: not a readable state dict ({_reason(error)}); {REMEDY}") from error
+
+
+def _state_dict(value: Any) -> dict[str, Tensor]:
+    """The value, if it is named tensors; else TypeError."""
+    if not isinstance(value, dict):
+        raise TypeError(f"it holds {type(value).__name__}, not named tensors")
+    for name, tensor in value.items():
+        if not isinstance(name, str) or not isinstance(tensor, Tensor):
+            raise TypeError(f"its entry {name!r} is {type(tensor).__name__}, not a named tensor")
+    return dict(value)
+
+
+def _reason(error: Exception) -> str:
+    """What is wrong, in one line; torch's own advice for pickles is to run them."""
+    if isinstance(error, UnpicklingError):
+        return "damaged, or it holds objects other than tensors"
+    return str(error).partition("\n")[0] or type(error).__name__
 
 
 def _check(given: dict[str, Tensor], classifier: Classifier, source: str) -> None:

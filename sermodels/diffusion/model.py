@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Float
+from pydantic import ValidationError
 from torch import Tensor
 
 from sermodels.checkpoint import load_into, load_tensors, prefixed, save_tensors, without_prefix
@@ -12,6 +13,7 @@ from sermodels.config import DiffusionConfig
 from sermodels.diffusion.denoiser import Denoiser
 from sermodels.diffusion.unet import UNet
 from sermodels.embedding import TENSOR_NAMES, EmotionEmbeddings
+from sermodels.errors import WeightsError
 
 
 @dataclass(frozen=True)
@@ -40,12 +42,16 @@ class DiffusionModel:
     def load(path: Path) -> "DiffusionModel":
         """Read what `save` wrote. Raises WeightsError naming the file."""
         tensors, header = load_tensors(path)
-        config = DiffusionConfig.model_validate(header["config"])
         kept = without_prefix("embeddings", tensors)
-        embeddings = EmotionEmbeddings(tuple(header["labels"]), *(kept[name] for name in TENSOR_NAMES))
+        try:
+            config = DiffusionConfig.model_validate(header["config"])
+            embeddings = EmotionEmbeddings(tuple(header["labels"]), *(kept[name] for name in TENSOR_NAMES))
+            mean, std = tensors["mean"], tensors["std"]
+        except (KeyError, ValidationError) as error:
+            raise WeightsError(f"{path}: is no diffusion model of this version ({error}); train it again") from error
         denoiser = build_denoiser(config, condition_size=embeddings.width)
         load_into(denoiser, without_prefix("denoiser", tensors), path)
-        return DiffusionModel(config, denoiser.eval(), embeddings, tensors["mean"], tensors["std"])
+        return DiffusionModel(config, denoiser.eval(), embeddings, mean, std)
 
 
 def build_denoiser(config: DiffusionConfig, *, condition_size: int) -> Denoiser:

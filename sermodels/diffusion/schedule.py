@@ -5,6 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sermodels.config import DiffusionConfig
+from sermodels.errors import ConfigError
 
 SIGMA_MIN, SIGMA_MAX, RHO = 0.01, 80.0, 7.0
 """Range and curvature of the Karras schedule (Karras et al. 2022, table 1; data of unit variance)."""
@@ -34,7 +35,12 @@ def karras_sigmas(steps: int) -> Float[Tensor, " step"]:
 
 
 def sampling_sigmas(config: DiffusionConfig, steps: int) -> Float[Tensor, " step_plus_one"]:
-    """Falling sigmas of `steps` sampling steps, evenly spread over the timesteps, with a final 0."""
+    """Falling sigmas of `steps` sampling steps, evenly spread over the timesteps, with a final 0.
+
+    Raises ConfigError when there are more steps than timesteps: they would stand still at some.
+    """
+    if steps > config.timesteps:
+        raise ConfigError(f"synthesis.steps={steps} is more than the model has: diffusion.timesteps={config.timesteps}")
     rising = training_sigmas(config)
     places = torch.linspace(len(rising) - 1, 0, steps).round().long()
     return torch.cat([rising[places], torch.zeros(1)])

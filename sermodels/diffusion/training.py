@@ -95,8 +95,9 @@ def train_denoiser(
     for record in state.history:
         on_epoch(record)
     saved_at = time.monotonic()
+    done = len(state.history)
     epochs = tqdm(
-        range(len(state.history), config.epochs), initial=len(state.history), total=config.epochs, unit="epoch"
+        range(done, config.epochs), initial=done, total=config.epochs, desc="diffusion", unit="epoch", mininterval=1.0
     )
     for epoch in epochs:
         state.history.append(_run_epoch(state, model, clips, training, seed, epoch))
@@ -129,7 +130,7 @@ def _run_epoch(
     batches = np.array_split(order, math.ceil(len(order) / config.batch_size))
     total, losses = config.epochs * len(batches), []
     state.denoiser.train()
-    for step, indices in enumerate(tqdm(batches, desc=f"epoch {epoch}", leave=False, unit="batch")):
+    for step, indices in enumerate(tqdm(batches, desc=f"epoch {epoch}", leave=False, unit="batch", disable=None)):
         done = epoch * len(batches) + step
         rate = config.learning_rate * learning_rate_factor(done, total, WARMUP_FRACTION)
         for group in state.optimizer.param_groups:

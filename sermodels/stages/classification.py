@@ -108,6 +108,7 @@ def _train_and_evaluate(
         seed=config.seed,
         checkpoint=folder / STATE_FILE,
         on_epoch=on_epoch,
+        description=recipe.name,
     )
     _write_results(config, recipe, split, data, fed, classifier, report, history, folder)
     (folder / STATE_FILE).unlink(missing_ok=True)

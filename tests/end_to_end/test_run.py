@@ -1,0 +1,190 @@
+"""The whole pipeline by its command line on a small spoken corpus: what MLflow and Prefect hold afterwards."""
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run as MlflowRun
+
+pytestmark = pytest.mark.xdist_group("prefect")
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+ROOT = Path(__file__).resolve().parents[2]
+CLASSIFIERS = ("baseline", "augmentation", "retraining", "oversampling")
+STAGES = {"caching", "embedding", "diffusion", "synthesis", *CLASSIFIERS}
+
+
+def rows(database: Path, query: str) -> list[tuple[object, ...]]:
+    """Rows of a query on a SQLite file."""
+    with sqlite3.connect(database) as connection:
+        found: list[tuple[object, ...]] = connection.execute(query).fetchall()
+    connection.close()
+    return found
+
+
+def runs_of(database: Path) -> tuple[MlflowRun, dict[str, MlflowRun]]:
+    """The newest parent run and its children by stage."""
+    client = MlflowClient(f"sqlite:///{database}")
+    experiment = client.get_experiment_by_name("sermodels")
+    assert experiment is not None
+    everything = client.search_runs([experiment.experiment_id])
+    parent = next(run for run in everything if "mlflow.parentRunId" not in run.data.tags)
+    children = [run for run in everything if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+    return parent, {run.data.tags["stage"]: run for run in children}
+
+
+def artifacts(database: Path, run: MlflowRun, folder: str = "") -> set[str]:
+    """Paths of a run's artifacts in a folder."""
+    found = MlflowClient(f"sqlite:///{database}").list_artifacts(run.info.run_id, folder or None)
+    return {file.path for file in found}
+
+
+def test_a_run_and_its_rerun(run_flow: Run, tmp_path: Path, prefect_home: Path) -> None:
+    first = run_flow()
+    assert first.returncode == 0, first.stderr[-3000:]
+    database = tmp_path / "mlflow.db"
+    parent, children = runs_of(database)
+    check_runs(database, parent, children)
+    check_registry(database, children)
+    check_prefect(prefect_home)
+    check_output(first.stdout + first.stderr, tmp_path)
+    second = run_flow()
+    assert second.returncode == 0, second.stderr[-3000:]
+    check_rerun(database, parent, children)
+
+
+def check_runs(database: Path, parent: MlflowRun, children: dict[str, MlflowRun]) -> None:
+    """A parent and a child for each stage, ended well, with parameters, metrics, datasets and artifacts."""
+    assert set(children) == STAGES
+    assert {run.info.status for run in [parent, *children.values()]} == {"FINISHED"}
+    assert parent.data.params["training.epochs"] == "3"
+    assert parent.data.params["diffusion.frames"] == "32"
+    assert "comparison.md" in artifacts(database, parent)
+    assert len(parent.inputs.dataset_inputs) == 1
+    client = MlflowClient(f"sqlite:///{database}")
+    for name in CLASSIFIERS:
+        run = children[name]
+        assert [metric.step for metric in client.get_metric_history(run.info.run_id, "val/uar")] == [0, 1, 2]
+        assert {
+            "test/uar",
+            "development/uar",
+            "gap",
+            "test/recall/anger",
+            "test/uar/corpus/emodb",
+        } <= run.data.metrics.keys()
+        expected = {
+            "confusion-test.png",
+            "confusion-development.png",
+            "curves.png",
+            "predictions-test.csv",
+            "history.json",
+        }
+        assert expected <= artifacts(database, run)
+        contexts = {tag.value for one in run.inputs.dataset_inputs for tag in one.tags}
+        assert contexts == {"training", "development", "test"}
+        assert parent.data.metrics[f"{name}/test_uar"] == pytest.approx(run.data.metrics["test/uar"])
+    assert {"embeddings.png", "embeddings.safetensors"} <= artifacts(database, children["embedding"])
+    assert len(artifacts(database, children["diffusion"], "samples")) == 2
+    assert len(client.get_metric_history(children["diffusion"].info.run_id, "train/loss")) >= 3
+    assert len(artifacts(database, children["synthesis"], "audio")) == 6
+    assert children["caching"].data.metrics["clips"] == 108
+
+
+def check_registry(database: Path, children: dict[str, MlflowRun]) -> None:
+    """A version a candidate stage, the champion has the best development UAR, and loaded models work."""
+    client = MlflowClient(f"sqlite:///{database}")
+    versions = client.search_model_versions("name='ser-classifier'")
+    assert sorted(version.tags["stage"] for version in versions) == sorted(CLASSIFIERS)
+    champion = client.get_model_version_by_alias("ser-classifier", "champion")
+    best = max(CLASSIFIERS, key=lambda name: children[name].data.metrics["development/uar"])
+    best_uar = children[best].data.metrics["development/uar"]
+    assert float(champion.tags["development_uar"]) == pytest.approx(best_uar, abs=1e-6)
+    mlflow.set_tracking_uri(f"sqlite:///{database}")
+    classifier = mlflow.pyfunc.load_model("models:/ser-classifier@champion")
+    probabilities = classifier.predict(np.random.default_rng(0).normal(-40, 10, (3, 80, 44)).astype(np.float32))
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1.0, atol=1e-5)
+    assert classifier.metadata.signature is not None
+    diffusion = mlflow.pyfunc.load_model("models:/ser-diffusion@champion")
+    log_mels = diffusion.predict(pd.DataFrame({"emotion": ["fear", "anger"], "number": [0, 1]}))
+    assert log_mels.shape == (2, 80, 32)
+    assert np.isfinite(log_mels).all()
+
+
+def check_prefect(home: Path) -> None:
+    """The flow ended Completed with a task run a stage, a progress bar and the comparison as a table."""
+    database = home / "prefect.db"
+    assert rows(database, "select state_name from flow_run order by created desc limit 1") == [("Completed",)]
+    names = {str(name) for (name,) in rows(database, "select name from task_run")}
+    assert all(any(name.startswith(stage) for name in names) for stage in STAGES)
+    kinds = {kind for (kind,) in rows(database, "select distinct type from artifact")}
+    assert {"progress", "table"} <= kinds
+    ((table,),) = rows(database, "select data from artifact where key = 'comparison' order by created desc limit 1")
+    assert [row["stage"] for row in json.loads(json.loads(str(table)))] == [
+        "A baseline",
+        "B augmentation",
+        "C retraining",
+        "D oversampling",
+    ]
+
+
+def check_output(text: str, folder: Path) -> None:
+    """The run ends with the table and the two commands that open the UIs."""
+    assert "| C retraining" in text
+    assert f"mlflow ui --backend-store-uri sqlite:///{folder / 'mlflow.db'}" in text
+    assert "Prefect UI" in text
+
+
+def check_rerun(database: Path, parent: MlflowRun, children: dict[str, MlflowRun]) -> None:
+    """A second run does no work, registers nothing twice, and shows the same figures."""
+    again, again_children = runs_of(database)
+    assert again.info.run_id != parent.info.run_id
+    assert {run.data.tags["reused"] for run in again_children.values()} == {"true"}
+    assert again_children["caching"].data.metrics["cache/computed"] == 0
+    assert again.data.metrics == parent.data.metrics
+    assert again_children["retraining"].data.metrics == children["retraining"].data.metrics
+    assert len(MlflowClient(f"sqlite:///{database}").search_model_versions("name='ser-classifier'")) == 4
+
+
+def test_mlflow_run_adopts_the_project_run(tmp_path: Path, corpus: Path, environment: dict[str, str]) -> None:
+    parameters = {
+        "preset": str(Path(__file__).parent / "tiny.yaml"),
+        "data_dir": str(corpus),
+        "workspace": str(tmp_path / "workspace"),
+        "overrides": "training.epochs=1 diffusion.epochs=1",
+    }
+    options = [part for key, value in parameters.items() for part in ("-P", f"{key}={value}")]
+    bin_folder = Path(sys.executable).parent
+    done = subprocess.run(
+        [
+            str(bin_folder / "mlflow"),
+            "run",
+            str(ROOT),
+            "--env-manager",
+            "local",
+            "--experiment-name",
+            "sermodels",
+            *options,
+        ],
+        env=environment | {"PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=500,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    parent, children = runs_of(tmp_path / "mlflow.db")
+    assert set(children) == STAGES
+    assert parameters["overrides"] in parent.data.params["overrides"]  # mlflow quotes the space
+    assert parent.data.params["training.epochs"] == "1"
+    everything = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}").search_runs([parent.info.experiment_id])
+    assert {run.info.status for run in everything} == {"FINISHED"}
+    assert len(everything) == 1 + len(STAGES)

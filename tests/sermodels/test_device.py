@@ -1,0 +1,48 @@
+"""The device and when it computes in bfloat16."""
+
+import pytest
+import torch
+
+from sermodels.device import autocast, best_device, has_bfloat16
+
+CPU = torch.device("cpu")
+
+
+def product_dtype(device: torch.device, precision: str) -> torch.dtype:
+    matrix = torch.ones(4, 4, device=device)
+    with autocast(device, precision):
+        return (matrix @ matrix).dtype
+
+
+def test_the_best_device_is_cuda_where_there_is_one() -> None:
+    assert best_device().type == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def test_bfloat16_and_float32_are_taken_at_their_word() -> None:
+    assert product_dtype(best_device(), "bfloat16") == torch.bfloat16
+    assert product_dtype(best_device(), "float32") == torch.float32
+
+
+def test_auto_follows_the_hardware() -> None:
+    expected = torch.bfloat16 if has_bfloat16(best_device()) else torch.float32
+
+    assert product_dtype(best_device(), "auto") == expected
+
+
+def test_the_choice_ends_with_its_block() -> None:
+    with autocast(CPU, "bfloat16"):
+        pass
+
+    assert (torch.ones(4, 4) @ torch.ones(4, 4)).dtype == torch.float32
+
+
+def test_a_cpu_computes_in_bfloat16_when_it_says_so() -> None:
+    if not hasattr(torch.cpu, "get_capabilities"):
+        pytest.skip("this torch does not tell a CPU's capabilities")
+    assert has_bfloat16(CPU) is bool(torch.cpu.get_capabilities().get("avx512_bf16"))
+
+
+def test_a_cuda_card_computes_in_bfloat16_from_2020_on() -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    assert has_bfloat16(torch.device("cuda")) is (torch.cuda.get_device_capability() >= (8, 0))
