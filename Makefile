@@ -29,7 +29,7 @@ ISOLATED = env -u MLFLOW_TRACKING_URI -u MLFLOW_EXPERIMENT_NAME -u MLFLOW_EXPERI
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test lint format lock ui-mlflow ui-prefect clean
+.PHONY: help run test lint format lock map ui-mlflow ui-prefect clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -55,6 +55,9 @@ lock: $(READY) ## write requirements.lock and conda.yaml anew from pyproject.tom
 	$(BIN)/uv pip compile pyproject.toml --extra dev --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-header -q -o requirements.lock
 	$(BIN)/python tools/conda_yaml.py
+
+map: $(READY) ## write README's file map anew from the modules' first lines
+	$(BIN)/python tools/file_map.py
 
 ui-mlflow: $(READY) ## show runs and models at http://127.0.0.1:5000
 	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false \

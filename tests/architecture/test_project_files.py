@@ -1,6 +1,7 @@
 """MLproject, Makefile and README say the same as the command line and the tree."""
 
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -82,3 +83,8 @@ def test_every_module_is_in_the_file_map() -> None:
     modules = [path for room in ("sermodels", "serve", "flows") for path in (ROOT / room).rglob("*.py")]
     names = {path.relative_to(ROOT).as_posix() for path in modules if path.name != "__init__.py"}
     assert names - set(file_map()) == set()
+
+
+def test_the_file_map_is_what_its_tool_writes() -> None:
+    tool = runpy.run_path(str(ROOT / "tools" / "file_map.py"))
+    assert tool["file_map"]().strip() in readme(), "README is out of date: run make map"

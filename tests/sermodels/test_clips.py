@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -52,6 +52,7 @@ def test_trim_keeps_what_is_within_the_bound_of_the_loudest_frame() -> None:
     np.testing.assert_array_equal(trim_silence(log_mel, 40.0)[2], level_db[2:6])
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.floats(-100.0, 30.0), min_size=1, max_size=30),
     st.floats(0.5, 80.0),
@@ -88,7 +89,7 @@ def test_build_joins_the_clips_as_they_are() -> None:
 def test_the_floor_is_top_db_below_the_loudest_cell() -> None:
     clips = log_mels([5, 9])
     built = ClipSet.build(clips, [0, 0], top_db=60.0)
-    np.testing.assert_allclose(built.floor_db.numpy(), [clip.max() - 60.0 for clip in clips])
+    np.testing.assert_allclose(built.floor_db.numpy(), [float(clip.max()) - 60.0 for clip in clips])
 
 
 def test_level_clip_takes_the_mean_off_and_moves_the_floor_with_it() -> None:
@@ -120,6 +121,7 @@ def test_from_config_is_build_with_the_configs_settings() -> None:
     assert made.lengths.tolist() == [6, 8]
 
 
+@settings(deadline=None)
 @given(
     lengths=st.lists(st.integers(1, 12), min_size=1, max_size=5),
     frames=st.integers(1, 15),
@@ -147,6 +149,7 @@ def test_padding_is_each_clips_own_floor() -> None:
         assert (batch[number, :, 3:] == built.floor_db[number]).all()
 
 
+@settings(deadline=None)
 @given(length=st.integers(1, 40), frames=st.integers(1, 40))
 def test_evaluation_starts_at_the_first_frame_or_is_centred(length: int, frames: int) -> None:
     built, one = clip_set(log_mels([length])), long([0])
@@ -156,6 +159,7 @@ def test_evaluation_starts_at_the_first_frame_or_is_centred(length: int, frames:
     assert 0 <= after - before <= 1
 
 
+@settings(deadline=None)
 @given(length=st.integers(1, 40), frames=st.integers(1, 40), seed=st.integers(0, 1_000))
 def test_training_offsets_fit_or_fill(length: int, frames: int, seed: int) -> None:
     built, indices = clip_set(log_mels([length])), long([0] * 20)
@@ -191,6 +195,7 @@ def test_to_moves_every_tensor() -> None:
         assert getattr(moved, name).device.type == "meta", name
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(2, 9), min_size=2, max_size=6), st.integers(0, 100))
 def test_statistics_are_of_the_given_clips_alone(lengths: list[int], seed: int) -> None:
     clips = log_mels(lengths, seed)

@@ -7,7 +7,7 @@ import librosa
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -162,6 +162,7 @@ def test_centres_are_librosas_mel_frequencies(config: FrontEndConfig) -> None:
     np.testing.assert_allclose(mel_centres_hz(config), theirs[1:-1], rtol=1e-9)
 
 
+@settings(deadline=None)
 @given(
     n_mels=st.integers(1, 100),
     f_min_hz=st.floats(0.0, 2_000.0),

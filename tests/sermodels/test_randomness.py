@@ -5,7 +5,7 @@ import pytest
 
 from sermodels.randomness import generator, torch_seed
 
-KEYS = [(0,), (1,), (0, 1), (1, 0), (0, 1, 2), (2, 1, 0), (0, 0, 1), (0, 12), (12, 0), (2**32 - 1, 3)]
+KEYS = [(0, 0, 0), (0, 0, 1), (0, 1, 0), (1, 0, 0), (0, 1, 2), (2, 1, 0), (12, 3, 4), (1, 23, 4), (2**32 - 1, 3, 4)]
 
 
 @pytest.mark.parametrize("key", KEYS)
