@@ -77,14 +77,24 @@ def run(options: argparse.Namespace) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status 0, or 1 with one line that names the bad input."""
     options = parse_arguments(arguments)
-    from sermodels.errors import SermodelsError
-
     try:
         run(options)
-    except SermodelsError as error:
-        print(f"error: {error}", file=sys.stderr)
+    except Exception as error:
+        known = known_error(error)
+        if known is None:
+            raise
+        print(f"error: {known}", file=sys.stderr)
         return 1
     return 0
+
+
+def known_error(error: BaseException | None) -> BaseException | None:
+    """The error that a user can act on, also where closing the run after it failed in turn, as on a full disk."""
+    from sermodels.errors import SermodelsError
+
+    while error is not None and not isinstance(error, SermodelsError):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 if __name__ == "__main__":

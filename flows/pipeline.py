@@ -19,6 +19,7 @@ from flows.tasks import (
 from flows.tracking import Run
 from sermodels.config import Config
 from sermodels.corpora.demo import DEMO_NOTICE
+from sermodels.plots import bar_picture
 from sermodels.presets import flatten
 from sermodels.stages.classification import AUGMENTATION, BASELINE, OVERSAMPLING, RETRAINING, Recipe
 from sermodels.stages.context import RunContext
@@ -84,6 +85,8 @@ def publish(parent: Run, rows: list[StageRow], config: Config) -> None:
     text = markdown_table(rows)
     parent.log_metrics({name: value for row in rows for name, value in row.metrics().items()})
     parent.log_text(text + "\n", "comparison.md")
+    bars = {"development UAR": [row.development_uar for row in rows], "test UAR": [row.test_uar for row in rows]}
+    parent.log_picture(bar_picture(bars, [f"{row.letter} {row.stage}" for row in rows], "Stages"), "comparison.png")
     if FlowRunContext.get() is not None:
         create_table_artifact(key="comparison", table=[row.cells() for row in rows], description=protocol_line(config))
     print(f"{protocol_line(config)}\n{text}")

@@ -13,6 +13,7 @@ import mlflow
 import mlflow.pyfunc
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 from mlflow import MlflowClient
 from mlflow.data.dataset_source_registry import get_dataset_source_from_json
 from mlflow.data.pandas_dataset import from_pandas
@@ -66,6 +67,10 @@ class Run:
         """A text as an artifact."""
         mlflow.log_text(text, file, run_id=self.run_id)
 
+    def log_picture(self, figure: Figure, file: str) -> None:
+        """A picture as an artifact."""
+        mlflow.MlflowClient().log_figure(self.run_id, figure, file)
+
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Tags of the run."""
         client = MlflowClient()
@@ -99,8 +104,19 @@ def _close_dead_runs(experiment_id: str) -> None:
     client = MlflowClient()
     query = f"attributes.status = 'RUNNING' and tags.`{HOST_TAG}` = '{socket.gethostname()}'"
     for run in client.search_runs([experiment_id], query):
-        if not Path("/proc", run.data.tags[PROCESS_TAG]).exists():
+        if not _is_alive(int(run.data.tags[PROCESS_TAG])):
             client.set_terminated(run.info.run_id, "KILLED")
+
+
+def _is_alive(process: int) -> bool:
+    """Whether a process of this number exists, be it ours or another user's."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 @contextmanager

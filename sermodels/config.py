@@ -142,7 +142,8 @@ class DiffusionConfig(Section):
     trim_db: PositiveFloat | None = 40.0
     patch: PositiveInt = 4
     """Side of the square of log-mel cells folded into channels at the network's entrance."""
-    widths: tuple[PositiveInt, ...] = (64, 128, 192)
+    widths: Annotated[tuple[Annotated[int, Field(gt=0, multiple_of=8)], ...], Field(min_length=1)] = (64, 128, 192)
+    """Channels of each level of the U-Net; each level halves both sides."""
     timesteps: Annotated[int, Field(ge=2)] = 50
     schedule: Literal["karras", "linear"] = "karras"
     condition_dropout: Probability = 0.1
@@ -182,3 +183,12 @@ class Config(Section):
     training: TrainingConfig = TrainingConfig()
     diffusion: DiffusionConfig = DiffusionConfig()
     synthesis: SynthesisConfig = SynthesisConfig()
+
+    @model_validator(mode="after")
+    def _unet_fits_the_log_mel(self) -> "Config":
+        """Every level of the U-Net halves both sides, so they must divide."""
+        multiple = self.diffusion.patch * 2 ** (len(self.diffusion.widths) - 1)
+        for name, size in (("diffusion.frames", self.diffusion.frames), ("front_end.n_mels", self.front_end.n_mels)):
+            if size % multiple:
+                raise ValueError(f"{name} {size} is not a multiple of patch * 2 ** (levels - 1) = {multiple}")
+        return self

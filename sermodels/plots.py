@@ -1,6 +1,6 @@
 """Pictures: curves, confusion matrices, embeddings, log-mels. Each function returns a matplotlib Figure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +45,20 @@ def curves(history: Sequence[dict[str, float]], title: str) -> Figure:
 def _keys_ending(record: dict[str, float], ending: str) -> list[str]:
     """The record's keys with this ending."""
     return [key for key in record if key.endswith(ending)]
+
+
+def bar_picture(bars: Mapping[str, Sequence[float]], names: Sequence[str], title: str) -> Figure:
+    """Shares between 0 and 1 as groups of labelled bars: one group a name, one colour a series."""
+    figure = Figure(figsize=(1.6 * len(names) + 2.0, 4.0), layout="constrained")
+    axes = figure.add_subplot()
+    width = 0.8 / len(bars)
+    for place, (series, values) in enumerate(bars.items()):
+        drawn = axes.bar(np.arange(len(names)) + width * (place + 0.5) - 0.4, values, width, label=series)
+        axes.bar_label(drawn, fmt="%.3f", fontsize=8)
+    axes.set(title=title, ylim=(0.0, 1.0), xticks=range(len(names)))
+    axes.set_xticklabels(names)
+    axes.legend()
+    return figure
 
 
 def confusion_picture(matrix: NDArray[np.int64], labels: Sequence[str], title: str) -> Figure:

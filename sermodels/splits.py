@@ -83,7 +83,7 @@ def _speaker_split(utterances: Sequence[Utterance], config: SplitConfig, fold: i
     test = set(_deal(groups, config.folds, config.seed)[fold])
     development: set[str] = set()
     for corpus in sorted({group.corpus for group in groups.values()}):
-        names = [name for name, group in sorted(groups.items()) if group.corpus == corpus and name not in test]
+        names = sorted({group.name for group in groups.values() if group.corpus == corpus} - test)
         if len(names) > 1:
             wanted = max(1, round(config.development_fraction * len(names)))
             shuffled = _alternate_sexes(names, groups, generator(config.seed, fold, len(names)))
@@ -127,9 +127,8 @@ def _deal(groups: dict[str, SpeakerGroup], folds: int, seed: int) -> list[list[s
 
 
 def _alternate_sexes(names: Sequence[str], groups: dict[str, SpeakerGroup], rng: np.random.Generator) -> list[str]:
-    """Shuffled names of group leaders, the sexes taking turns."""
-    leaders = [name for name in names if groups[name].name == name]
-    shuffled = [leaders[place] for place in rng.permutation(len(leaders))]
+    """Shuffled names of groups, the sexes taking turns."""
+    shuffled = [names[place] for place in rng.permutation(len(names))]
     queues: dict[str, list[str]] = {}
     for name in shuffled:
         queues.setdefault(groups[name].sex, []).append(name)

@@ -80,5 +80,5 @@ def test_as_many_steps_as_timesteps_visit_each() -> None:
 def test_more_steps_than_timesteps_are_refused(schedule: str) -> None:
     config = DiffusionConfig.model_validate({"schedule": schedule, "timesteps": 50})
 
-    with pytest.raises(ConfigError, match=r"synthesis\.steps=51 .* diffusion\.timesteps=50"):
+    with pytest.raises(ConfigError, match=r"synthesis\.steps=51 is more .* diffusion\.timesteps=50"):
         sampling_sigmas(config, 51)
