@@ -86,12 +86,11 @@ def setup() -> None:
     """
     if not os.environ.get("MLFLOW_TRACKING_URI"):
         mlflow.set_tracking_uri(f"sqlite:///{Path.cwd() / 'mlflow.db'}")
-    adopted = os.environ.get("MLFLOW_RUN_ID")
-    if adopted:
-        experiment = mlflow.get_run(adopted).info.experiment_id
+    if adopted := os.environ.get("MLFLOW_RUN_ID"):
+        experiment = mlflow.set_experiment(experiment_id=mlflow.get_run(adopted).info.experiment_id)
     else:
-        experiment = mlflow.set_experiment(os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)).experiment_id
-    _close_dead_runs(experiment)
+        experiment = mlflow.set_experiment(os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT))
+    _close_dead_runs(experiment.experiment_id)
 
 
 def tracking_uri() -> str:
@@ -150,7 +149,7 @@ def log_dataset(run: Run, rows: Sequence[Mapping[str, str]], *, name: str, diges
     frame = pd.DataFrame(
         [{key: row[key] for key in ("identifier", "corpus", "speaker", "sex", "emotion")} for row in rows]
     )
-    dataset = from_pandas(frame, source=source, name=name, digest=digest[:32])
+    dataset = from_pandas(frame, source=source, name=name, digest=digest[:16])
     tagged = DatasetInput(Dataset(**dataset.to_dict()), [InputTag("mlflow.data.context", context)])
     MlflowClient().log_inputs(run.run_id, datasets=[tagged])
 
