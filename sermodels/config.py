@@ -56,6 +56,15 @@ class FrontEndConfig(Section):
     top_db: PositiveFloat = 80.0
     """Levels more than this below the clip's loudest cell are raised to that floor."""
 
+    @model_validator(mode="after")
+    def _bands_lie_below_half_the_rate(self) -> "FrontEndConfig":
+        if not self.f_min_hz < self.f_max_hz <= self.sample_rate_hz / 2:
+            raise ValueError(
+                f"f_min_hz {self.f_min_hz:g} < f_max_hz {self.f_max_hz:g} <= sample_rate_hz / 2 "
+                f"{self.sample_rate_hz / 2:g} does not hold"
+            )
+        return self
+
 
 class ClipConfig(Section):
     """Log-mel of any length to the fixed size that the classifier sees."""
@@ -101,6 +110,12 @@ class AugmentationConfig(Section):
     gain_high: PositiveFloat = 1.1
     mixup_alpha: NonNegativeFloat = 0.0
     """Beta parameter of mixup (Zhang et al. 2018); 0 is none."""
+
+    @model_validator(mode="after")
+    def _gains_are_in_order(self) -> "AugmentationConfig":
+        if self.gain_low > self.gain_high:
+            raise ValueError(f"gain_low {self.gain_low:g} is above gain_high {self.gain_high:g}")
+        return self
 
 
 class ClassifierConfig(Section):

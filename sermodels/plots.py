@@ -24,7 +24,7 @@ def save_figure(figure: Figure, path: Path) -> None:
         figure.savefig(temporary, format="png", dpi=110)
 
 
-def curves(history: Sequence[dict[str, float]], title: str) -> Figure:
+def curves(history: Sequence[Mapping[str, int | float]], title: str) -> Figure:
     """Loss, and UAR and accuracy where the history has them, over the epochs."""
     shown = [("loss", "loss"), ("share right", "accuracy"), ("UAR", "uar")]
     panels = [(name, keys) for name, key in shown if (keys := _keys_ending(history[0], f"/{key}"))]
@@ -42,7 +42,7 @@ def curves(history: Sequence[dict[str, float]], title: str) -> Figure:
     return figure
 
 
-def _keys_ending(record: dict[str, float], ending: str) -> list[str]:
+def _keys_ending(record: Mapping[str, int | float], ending: str) -> list[str]:
     """The record's keys with this ending."""
     return [key for key in record if key.endswith(ending)]
 

@@ -7,8 +7,7 @@ from sermodels.classifier import Classifier
 from sermodels.config import Config
 from sermodels.corpora import DEMO, load_corpus
 from sermodels.diffusion.schedule import sampling_sigmas
-from sermodels.diffusion.unet import GROUPS
-from sermodels.errors import ConfigError, StorageError
+from sermodels.errors import StorageError
 from sermodels.files import atomic_write
 from sermodels.weights import WeightsReport, load_pretrained
 
@@ -16,12 +15,12 @@ NEEDED_BYTES = 1_000_000_000
 
 
 def check_start(config: Config, workspace: Path) -> WeightsReport:
-    """Try the workspace, the denoiser's sizes, the corpus folders and the starting weights.
+    """Try the workspace, the number of sampling steps, the corpus folders and the starting weights.
 
     Raises StorageError, CorpusError, ConfigError or WeightsError.
     """
     _check_workspace(workspace)
-    _check_denoiser(config)
+    sampling_sigmas(config.diffusion, config.synthesis.steps)
     if DEMO not in config.corpus.names:  # the demo corpus is made by the run itself
         load_corpus(config.corpus)
     classifier = Classifier(config.classifier, labels=config.corpus.emotions, n_mels=config.front_end.n_mels)
@@ -42,14 +41,3 @@ def _check_workspace(workspace: Path) -> None:
             f"{workspace}: {free / 1e6:,.0f} MB free, {NEEDED_BYTES / 1e6:,.0f} MB are needed; "
             "free some space or choose another workspace"
         )
-
-
-def _check_denoiser(config: Config) -> None:
-    """Log-mels and channels divide as the network needs it, and the sampler has timesteps enough."""
-    sampling_sigmas(config.diffusion, config.synthesis.steps)
-    side = config.diffusion.patch * 2 ** (len(config.diffusion.widths) - 1)
-    needed = [("diffusion.frames", config.diffusion.frames, side), ("front_end.n_mels", config.front_end.n_mels, side)]
-    needed += [("diffusion.widths", width, GROUPS) for width in config.diffusion.widths]
-    for key, size, multiple in needed:
-        if size % multiple:
-            raise ConfigError(f"{key}: {size} is not a multiple of {multiple}, which this denoiser needs")

@@ -5,9 +5,9 @@ import numpy as np
 
 def generator(*key: int) -> np.random.Generator:
     """A generator for this key, such as (seed, epoch, step)."""
-    return np.random.default_rng([*key])
+    return np.random.default_rng([*key, len(key)])  # numpy ignores trailing zeros
 
 
 def torch_seed(*key: int) -> int:
     """A seed for torch, well mixed from the key."""
-    return int(np.random.SeedSequence([*key]).generate_state(1)[0])
+    return int(np.random.SeedSequence([*key, len(key)]).generate_state(1)[0])

@@ -30,7 +30,7 @@ from sermodels.device import autocast
 from sermodels.evaluation import figures
 from sermodels.randomness import generator, torch_seed
 
-EpochRecord = dict[str, float]
+EpochRecord = dict[str, int | float]
 """Metrics of one epoch: `epoch`, `learning_rate`, `train/loss`, `train/accuracy`, `val/loss`, `val/uar`, …"""
 
 OnEpoch = Callable[[EpochRecord], None]
@@ -206,7 +206,7 @@ def _step(
     state.optimizer.zero_grad(set_to_none=True)
     loss.backward()
     state.optimizer.step()
-    return float(loss), int((logits.argmax(1) == labels).sum())
+    return float(loss.detach()), int((logits.argmax(1) == labels).sum())
 
 
 def _mixed_loss(logits: Tensor, labels: Tensor, partners: Tensor, share: float, smoothing: float) -> Tensor:

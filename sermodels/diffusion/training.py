@@ -103,11 +103,11 @@ def train_denoiser(
         state.history.append(_run_epoch(state, model, clips, training, seed, epoch))
         epochs.set_postfix(loss=f"{state.history[-1]['train/loss']:.4f}")
         on_epoch(state.history[-1])
-        if time.monotonic() - saved_at >= save_every_s:
-            state.save(checkpoint)
-            saved_at = time.monotonic()
         if (epoch + 1) % config.sample_every == 0 and epoch + 1 < config.epochs:
             _show(state, on_samples, epoch, model)
+        if time.monotonic() - saved_at >= save_every_s:  # after the samples: a killed run draws them again
+            state.save(checkpoint)
+            saved_at = time.monotonic()
     load_into(model.denoiser, state.average, checkpoint)
     on_samples(config.epochs - 1, model)
     return state.history

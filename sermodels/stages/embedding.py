@@ -45,7 +45,9 @@ def _embed(context: RunContext, trained: StageResult, folder: Path) -> None:
     embeddings.save(folder / EMBEDDINGS_FILE)
 
 
-def _figures(embeddings: EmotionEmbeddings, vectors: NDArray[np.float32], truth: NDArray[np.int64]) -> dict[str, float]:
+def _figures(
+    embeddings: EmotionEmbeddings, vectors: NDArray[np.float32], truth: NDArray[np.int64]
+) -> dict[str, int | float]:
     """How many clips lie nearest to their own emotion's centroid, and how far apart the centroids are."""
     scored = (vectors - embeddings.mean.numpy()) / embeddings.scale.numpy()
     centroids = embeddings.centroids.numpy()

@@ -81,15 +81,15 @@ def _listen(config: Config, log_mels: list[NDArray[np.float16]], labels: list[in
     """A few clips of each emotion as wav files, and their log-mels in one picture."""
     import soundfile
 
-    wanted = max(1, config.synthesis.audio_per_emotion)
+    audible = config.synthesis.audio_per_emotion
     rows = [
-        [log_mels[place] for place, label in enumerate(labels) if label == emotion][:wanted]
+        [log_mels[place] for place, label in enumerate(labels) if label == emotion][: max(1, audible)]
         for emotion in sorted(set(labels))
     ]
     save_figure(
         log_mel_grid(rows, config.corpus.emotions, config.front_end, "Synthetic clips"), folder / "synthetic.png"
     )
-    chosen = [(emotion, number) for emotion in range(len(rows)) for number in range(config.synthesis.audio_per_emotion)]
+    chosen = [(emotion, number) for emotion, row in enumerate(rows) for number in range(min(audible, len(row)))]
     for emotion, number in tqdm(chosen, desc="Griffin-Lim", unit="clip"):
         waveform = log_mel_to_waveform(rows[emotion][number], config.front_end)
         with atomic_write(folder / "audio" / f"{config.corpus.emotions[emotion]}-{number:02d}.wav") as temporary:
@@ -98,7 +98,7 @@ def _listen(config: Config, log_mels: list[NDArray[np.float16]], labels: list[in
 
 def _agreement(
     config: Config, judge: StageResult, log_mels: list[NDArray[np.float16]], labels: list[int]
-) -> dict[str, float]:
+) -> dict[str, int | float]:
     """Figures of the judge on the synthetic clips, with the emotion they were made for as the truth."""
     device = best_device()
     classifier, _ = load_classifier(judge.folder / CLASSIFIER_FILE)

@@ -61,10 +61,10 @@ def test_a_perfect_denoiser_gives_x0_back(sampler: str, schedule: str, steps: in
     torch.testing.assert_close(result, clean, atol=1e-6, rtol=0.0)
 
 
-@pytest.mark.parametrize(("sampler", "timesteps"), [("ddpm", 500), ("ddim", 50), ("heun", 50), ("dpmpp_2m", 50)])
+@pytest.mark.parametrize(("sampler", "timesteps"), [("ddpm", 500), ("ddim", 100), ("heun", 50), ("dpmpp_2m", 50)])
 @pytest.mark.parametrize("schedule", ["karras", "linear"])
 def test_gaussian_data_come_out_with_their_mean_and_deviation(sampler: str, schedule: str, timesteps: int) -> None:
-    """DDPM needs more steps for it: its posterior variance takes the predicted x0 to be certain."""
+    """DDPM needs most steps for it: its posterior variance takes the predicted x0 to be certain."""
     config = DiffusionConfig.model_validate({"schedule": schedule, "timesteps": timesteps})
     sigmas = sampling_sigmas(config, timesteps)
 

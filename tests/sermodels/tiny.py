@@ -1,6 +1,5 @@
 """Tiny recordings, clips, networks and configs that the tests of models and stages share."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,16 +9,9 @@ from numpy.typing import NDArray
 
 from sermodels.classifier import Classifier
 from sermodels.clips import ClipSet
-from sermodels.config import ClassifierConfig, ClipConfig, Config, DiffusionConfig
+from sermodels.config import ClassifierConfig, ClipConfig, Config, DiffusionConfig, SynthesisConfig
 from sermodels.diffusion.model import DiffusionModel, build_denoiser
 from sermodels.embedding import EmotionEmbeddings
-from sermodels.stages.caching import run_caching, run_splitting
-from sermodels.stages.classification import AUGMENTATION, BASELINE, OVERSAMPLING, RETRAINING, run_classification
-from sermodels.stages.context import RunContext
-from sermodels.stages.diffusion import run_diffusion
-from sermodels.stages.embedding import run_embedding
-from sermodels.stages.synthesis import run_synthesis
-from sermodels.store import StageResult
 from sermodels.training import TrainingData
 
 EMOTIONS = ("anger", "sadness")
@@ -33,7 +25,7 @@ MELS, FRAMES = 16, 16
 def write_corpus(data_dir: Path) -> None:
     """24 recordings of 0.3 s, named as EmoDB's: a noisy tone whose pitch is the emotion."""
     folder = data_dir / "emodb"
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)
     time_s = np.arange(4_800) / 16_000
     for speaker in SPEAKERS:
@@ -45,13 +37,13 @@ def write_corpus(data_dir: Path) -> None:
 
 
 def tiny_config(data_dir: Path, *, fold: int = 0) -> Config:
-    """Every stage in about a second: ResNet18 on 32 bands and 16 frames, a denoiser of two narrow levels."""
+    """Every stage in about a second: ResNet18 on 32 bands and 22 frames, a denoiser of two narrow levels."""
     return Config.model_validate(
         {
             "seed": 7,
             "corpus": {"data_dir": str(data_dir), "names": ("emodb",), "emotions": EMOTIONS},
             "front_end": {"n_mels": 32},
-            "clip": {"duration_s": 0.18, "trim_db": 40.0, "level": "clip", "crop": "random"},
+            "clip": {"duration_s": 0.25, "trim_db": 40.0, "level": "clip", "crop": "random"},
             "split": {"folds": 3, "fold": fold},
             "classifier": {
                 "backbone": "resnet18",
@@ -60,39 +52,11 @@ def tiny_config(data_dir: Path, *, fold: int = 0) -> Config:
                 "dropout": 0.2,
                 "image_size": None,
             },
-            "training": {"epochs": 4, "batch_size": 4, "optimizer": "adamw", "learning_rate": 1e-3},
+            "training": {"epochs": 3, "batch_size": 4, "optimizer": "adamw", "learning_rate": 1e-3},
             "diffusion": {"frames": 16, "widths": (16, 32), "epochs": 4, "batch_size": 8, "sample_every": 2},
             "synthesis": {"per_emotion": 5, "steps": 3, "batch_size": 3, "audio_per_emotion": 1},
         }
     )
-
-
-def start(config: Config, workspace: Path) -> RunContext:
-    """The context of a run, with the stages `caching` and `splitting` done."""
-    prepared, _ = run_caching(config, workspace, skip_unreadable=False)
-    return RunContext(config, workspace, prepared, run_splitting(config, workspace, prepared)[0])
-
-
-@dataclass(frozen=True)
-class Chain:
-    """One whole run."""
-
-    context: RunContext
-    stages: dict[str, StageResult]
-
-
-def run_chain(config: Config, workspace: Path) -> Chain:
-    """All stages in their order."""
-    context = start(config, workspace)
-    baseline = run_classification(context, BASELINE)
-    augmentation = run_classification(context, AUGMENTATION)
-    embedding = run_embedding(context, augmentation)
-    diffusion = run_diffusion(context, embedding)
-    synthesis = run_synthesis(context, diffusion, augmentation)
-    retraining = run_classification(context, RETRAINING, synthetic=synthesis)
-    oversampling = run_classification(context, OVERSAMPLING)
-    stages = (baseline, augmentation, embedding, diffusion, synthesis, retraining, oversampling)
-    return Chain(context, {stage.name: stage for stage in stages})
 
 
 def banded_log_mels(labels: NDArray[np.int64], *, seed: int = 0, frames: int = FRAMES) -> list[NDArray[np.float32]]:
@@ -104,15 +68,15 @@ def banded_log_mels(labels: NDArray[np.int64], *, seed: int = 0, frames: int = F
     return list(log_mels)
 
 
-def tiny_data(*, swapped_development: bool = False) -> TrainingData:
+def tiny_data(*, swapped_development: bool = False, frames: int = FRAMES) -> TrainingData:
     """24 clips of three emotions, two thirds of them for training; swapped labels cannot be learnt."""
     labels = np.arange(24) % 3
-    log_mels = banded_log_mels(labels)
+    log_mels = banded_log_mels(labels, frames=frames)
     development = np.arange(16, 24)
     if swapped_development:
         labels[development] = (labels[development] + 1) % 3
     clips = ClipSet.build(log_mels, labels.tolist())
-    return TrainingData(clips, np.arange(16), development, 16, FRAMES, ClipConfig())
+    return TrainingData(clips, np.arange(16), development, 16, frames, ClipConfig())
 
 
 def tiny_classifier_config(**values: object) -> ClassifierConfig:
@@ -125,6 +89,11 @@ def tiny_diffusion_config(**values: object) -> DiffusionConfig:
     """A denoiser of two narrow levels for log-mels of 16 x 16 cells."""
     defaults = {"frames": FRAMES, "widths": (16, 32), "precision": "float32", "batch_size": 8}
     return DiffusionConfig.model_validate(defaults | values)
+
+
+def tiny_synthesis(**values: object) -> SynthesisConfig:
+    """Five clips an emotion in shards of at most two."""
+    return SynthesisConfig.model_validate({"per_emotion": 5, "steps": 4, "batch_size": 2, **values})
 
 
 def tiny_diffusion_model(*, trained: bool = True, std_db: float = 10.0, **values: object) -> DiffusionModel:

@@ -1,0 +1,107 @@
+"""Stage synthesis: as many clips as asked for, each with where it comes from, some of them to be heard."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from sermodels.stages.context import RunContext
+from sermodels.stages.synthesis import run_synthesis
+from sermodels.store import StageResult
+from sermodels.synthesis import read_synthetic
+from sermodels.vocoder import PEAK
+from tests.sermodels.tiny import EMOTIONS
+from tests.sermodels.tiny_chain import Chain, changed, whole_chain
+
+pytestmark = pytest.mark.xdist_group("stages")
+
+
+@pytest.fixture(scope="module")
+def chain(tmp_path_factory: pytest.TempPathFactory) -> Chain:
+    return whole_chain(tmp_path_factory.getbasetemp())
+
+
+def files_of(stage: StageResult) -> set[str]:
+    return {str(path.relative_to(stage.folder)) for path in stage.folder.rglob("*") if path.is_file()}
+
+
+def synthesis_with(chain: Chain, workspace: Path, **values: object) -> StageResult:
+    config = changed(chain.config, "synthesis", **values)
+    context = RunContext(config, workspace, chain.context.prepared, chain.context.split_path)
+    return run_synthesis(context, chain.stages["diffusion"], chain.stages["augmentation"])
+
+
+def test_the_folder_holds_shards_sounds_figures_and_provenance(chain: Chain) -> None:
+    assert files_of(chain.stages["synthesis"]) == {
+        *(f"clips/shard-{emotion}-{start:05d}.npz" for emotion in (0, 1) for start in (0, 3)),
+        *("audio/anger-00.wav", "audio/sadness-00.wav", "synthetic.png"),
+        *("figures.json", "provenance.json", "inputs.json", "complete.json"),
+    }
+
+
+def test_every_clip_is_whole_and_of_its_emotion(chain: Chain) -> None:
+    log_mels, labels = read_synthetic(chain.stages["synthesis"].folder / "clips", 2, chain.config.synthesis)
+
+    assert labels == [0] * 5 + [1] * 5
+    assert {log_mel.shape for log_mel in log_mels} == {(32, 16)}
+    assert all(np.isfinite(log_mel).all() for log_mel in log_mels)
+    assert len({log_mel.tobytes() for log_mel in log_mels}) == 10
+
+
+def test_every_clip_says_where_it_comes_from(chain: Chain) -> None:
+    provenance = chain.stages["synthesis"].read("provenance.json")
+
+    assert provenance["split"] == "fold 0"
+    assert tuple(provenance["training_clips"]) == chain.context.split().training
+    assert provenance["diffusion"] == chain.stages["diffusion"].key
+    assert [clip["identifier"] for clip in provenance["clips"]] == [
+        f"synthetic/{emotion}-{number:05d}" for emotion in EMOTIONS for number in range(5)
+    ]
+    assert [clip["seed"] for clip in provenance["clips"]] == [[7, emotion, n] for emotion in (0, 1) for n in range(5)]
+
+
+def test_the_judges_agreement_is_told(chain: Chain) -> None:
+    figures = chain.stages["synthesis"].read("figures.json")
+
+    assert figures["clips"] == 10
+    assert 0.0 <= figures["agreement/uar"] <= 1.0
+    assert figures["agreement/accuracy"] == pytest.approx(figures["agreement/uar"])
+    assert {f"agreement/recall/{emotion}" for emotion in EMOTIONS} <= figures.keys()
+
+
+def test_sounds_have_rate_length_and_level(chain: Chain) -> None:
+    for emotion in EMOTIONS:
+        samples, rate_hz = soundfile.read(chain.stages["synthesis"].folder / "audio" / f"{emotion}-00.wav")
+
+        assert rate_hz == 22_050
+        assert len(samples) == 256 * 15
+        assert np.abs(samples).max() == pytest.approx(PEAK, abs=1e-3)
+
+
+def test_a_second_call_reuses_all(chain: Chain) -> None:
+    again = run_synthesis(chain.context, chain.stages["diffusion"], chain.stages["augmentation"])
+
+    assert again.reused
+    assert again.folder == chain.stages["synthesis"].folder
+
+
+@pytest.mark.parametrize(("per_emotion", "audio", "heard"), [(1, 2, 1), (1, 0, 0)])
+def test_no_more_is_heard_than_there_is(chain: Chain, tmp_path: Path, per_emotion: int, audio: int, heard: int) -> None:
+    stage = synthesis_with(chain, tmp_path, per_emotion=per_emotion, audio_per_emotion=audio)
+
+    sounds = sorted((stage.folder / "audio").glob("*.wav")) if heard else []
+    assert len(sounds) == 2 * heard
+    assert (stage.folder / "synthetic.png").is_file()
+    assert len(stage.read("provenance.json")["clips"]) == 2 * per_emotion
+
+
+def test_the_first_clips_do_not_depend_on_how_many_there_are(chain: Chain, tmp_path: Path) -> None:
+    config = chain.config.synthesis
+    few = synthesis_with(chain, tmp_path, per_emotion=1, audio_per_emotion=0)
+
+    alone, _ = read_synthetic(few.folder / "clips", 2, config.model_copy(update={"per_emotion": 1}))
+    among, _ = read_synthetic(chain.stages["synthesis"].folder / "clips", 2, config)
+
+    for one, other in zip(alone, (among[0], among[5]), strict=True):
+        np.testing.assert_allclose(one.astype(np.float32), other.astype(np.float32), atol=2.0)

@@ -1,0 +1,292 @@
+"""The training loop: it learns, stops in time, keeps its best epoch, and follows its schedule and formulas."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from sermodels.augmentation import draw
+from sermodels.classifier import Classifier
+from sermodels.config import AugmentationConfig, TrainingConfig
+from sermodels.errors import StorageError
+from sermodels.evaluation import figures
+from sermodels.randomness import generator
+from sermodels.training import (
+    EpochRecord,
+    TrainingData,
+    _mixed_loss,
+    embed,
+    epoch_batches,
+    learning_rate_factor,
+    predict,
+    train_classifier,
+)
+from tests.sermodels.small_disk import small_disk
+from tests.sermodels.tiny import copy_of, same, tiny_classifier_config, tiny_data
+
+LABELS = ("anger", "fear", "sadness")
+
+
+def build(**values: object) -> Classifier:
+    torch.manual_seed(0)
+    classifier = Classifier(tiny_classifier_config(**{"dropout": 0.0, **values}), labels=LABELS, n_mels=16)
+    classifier.mean.fill_(-55.0)
+    classifier.std.fill_(15.0)
+    return classifier
+
+
+def config(**values: object) -> TrainingConfig:
+    defaults = {"epochs": 4, "batch_size": 8, "learning_rate": 1e-3, "precision": "float32"}
+    return TrainingConfig.model_validate(defaults | values)
+
+
+def uar_on_development(classifier: Classifier, data: TrainingData) -> float:
+    truth = data.clips.labels.numpy()[data.development]
+    return figures(truth, predict(classifier, data, data.development, config()), LABELS)["uar"]
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw"])
+def test_a_trivial_task_is_learnt(tmp_path: Path, optimizer: str) -> None:
+    classifier, data = build(), tiny_data(frames=48)
+
+    history = train_classifier(
+        classifier,
+        data,
+        config(optimizer=optimizer, weight_decay=0.01, epochs=3, batch_size=4),
+        augmentation=None,
+        seed=1,
+        checkpoint=tmp_path / "state",
+    )
+
+    assert history[-1]["train/loss"] < 0.3 * history[0]["train/loss"]
+    assert history[-1]["train/accuracy"] > history[0]["train/accuracy"]
+    assert uar_on_development(classifier, data) == max(record["val/uar"] for record in history) == 1.0
+    assert not (tmp_path / "state").exists()
+
+
+def test_augmented_clips_are_learnt_too(tmp_path: Path) -> None:
+    history = train_classifier(
+        build(dropout=0.2),
+        tiny_data(),
+        config(),
+        augmentation=AugmentationConfig(),
+        seed=1,
+        checkpoint=tmp_path / "state",
+    )
+
+    assert history[-1]["train/loss"] < 0.5 * history[0]["train/loss"]
+
+
+def test_training_stops_after_patience_and_keeps_the_best_epoch(tmp_path: Path) -> None:
+    """The development labels contradict what is learnt, so that UAR falls as training goes on."""
+    classifier, data, weights = build(), tiny_data(swapped_development=True), list[dict[str, Tensor]]()
+
+    history = train_classifier(
+        classifier,
+        data,
+        config(epochs=30, patience=2),
+        augmentation=None,
+        seed=1,
+        checkpoint=tmp_path / "state",
+        on_epoch=lambda record: weights.append(copy_of(dict(classifier.state_dict()))),
+    )
+
+    scores = [record["val/uar"] for record in history]
+    best = int(np.argmax(scores))
+    assert len(history) == best + 1 + 2 < 30
+    assert scores[-1] < scores[best]
+    assert same(dict(classifier.state_dict()), weights[best])
+    assert uar_on_development(classifier, data) == scores[best]
+
+
+def test_the_history_tells_each_epoch(tmp_path: Path) -> None:
+    reported: list[EpochRecord] = []
+
+    history = train_classifier(
+        build(),
+        tiny_data(),
+        config(epochs=2),
+        augmentation=None,
+        seed=1,
+        checkpoint=tmp_path / "state",
+        on_epoch=reported.append,
+    )
+
+    assert reported == history
+    assert [record["epoch"] for record in history] == [0, 1]
+    names = {"loss", "uar", "accuracy", "macro_f1"}
+    expected = {"epoch", "learning_rate", "train/loss", "train/accuracy", *(f"val/{name}" for name in names)}
+    assert all(record.keys() == expected for record in history)
+
+
+def test_seeds_differ_and_repeat(tmp_path: Path) -> None:
+    first, again, other = (
+        train_classifier(
+            build(dropout=0.5),
+            tiny_data(),
+            config(epochs=1),
+            augmentation=AugmentationConfig(),
+            seed=seed,
+            checkpoint=tmp_path / "state",
+        )
+        for seed in (1, 1, 2)
+    )
+
+    assert first == again
+    assert first[0]["train/loss"] != other[0]["train/loss"]
+
+
+def test_frozen_stages_stay_as_they_were(tmp_path: Path) -> None:
+    classifier = build(trainable=("layer4", "fc"))
+    frozen = classifier.freeze(())
+    before = copy_of(dict(classifier.state_dict()))
+
+    train_classifier(
+        classifier, tiny_data(), config(epochs=1), augmentation=None, seed=1, checkpoint=tmp_path / "state"
+    )
+
+    changed = {name for name, tensor in classifier.state_dict().items() if not torch.equal(tensor, before[name])}
+    assert frozen == ("conv1", "bn1", "layer1", "layer2", "layer3")
+    assert {name.split(".")[1] for name in changed if name.startswith("backbone.")} == {"layer4"}
+    assert "backbone.layer4.0.bn1.running_mean" in changed
+
+
+def test_only_training_and_development_clips_are_read(tmp_path: Path) -> None:
+    data, poisoned = tiny_data(), tiny_data()
+    kept = {"training": np.arange(12), "development": np.arange(16, 24), "clips_per_epoch": 12}
+    start, length = int(poisoned.clips.starts[12]), int(poisoned.clips.lengths[12:16].sum())
+    poisoned.clips.values[:, start : start + length] = torch.nan
+
+    histories = [
+        train_classifier(
+            build(),
+            TrainingData(clips=each.clips, frames=each.frames, clip=each.clip, **kept),
+            config(epochs=1),
+            augmentation=None,
+            seed=1,
+            checkpoint=tmp_path / "state",
+        )
+        for each in (data, poisoned)
+    ]
+
+    assert histories[0] == histories[1]
+
+
+def test_the_rate_is_torchs_cosine_without_a_warm_up() -> None:
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=50)
+    for step in range(50):
+        assert learning_rate_factor(step, 50, 0.0) == pytest.approx(schedule.get_last_lr()[0], abs=1e-9)
+        optimizer.step()
+        schedule.step()
+    assert learning_rate_factor(50, 50, 0.0) == pytest.approx(0.0)
+
+
+def test_the_rate_rises_linearly_and_then_falls() -> None:
+    factors = [learning_rate_factor(step, 100, 0.25) for step in range(100)]
+
+    np.testing.assert_allclose(np.diff(factors[:25]), 1 / 26, rtol=1e-9)
+    assert factors[0] == pytest.approx(1 / 26)
+    assert factors[25] == 1.0
+    assert (np.diff(factors[25:]) < 0).all()
+    assert learning_rate_factor(100, 100, 0.25) == pytest.approx(0.0)
+
+
+def test_an_epoch_draws_without_replacement() -> None:
+    data = tiny_data()
+
+    batches = epoch_batches(data, 5, seed=3, epoch=0)
+
+    assert sorted(np.concatenate(batches)) == list(range(16))
+    assert [len(batch) for batch in batches] == [4, 4, 4, 4]
+    assert not np.array_equal(np.concatenate(batches), np.concatenate(epoch_batches(data, 5, seed=3, epoch=1)))
+    assert not np.array_equal(np.concatenate(batches), np.concatenate(epoch_batches(data, 5, seed=4, epoch=0)))
+    np.testing.assert_array_equal(np.concatenate(batches), np.concatenate(epoch_batches(data, 5, seed=3, epoch=0)))
+
+
+@pytest.mark.parametrize("pool", [16, 24, 160])
+def test_every_pool_takes_the_same_number_of_steps(pool: int) -> None:
+    """Equal optimiser steps in every stage: an epoch has as many clips as there are real ones."""
+    data = tiny_data()
+    grown = TrainingData(data.clips, np.arange(pool), data.development, 16, data.frames, data.clip)
+
+    batches = epoch_batches(grown, 4, seed=0, epoch=0)
+
+    drawn = np.concatenate(batches)
+    assert [len(batch) for batch in batches] == [4] * 4
+    assert len(set(drawn.tolist())) == 16
+    assert set(drawn.tolist()) <= set(range(pool))
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("share", [1.0, 0.7, 0.0])
+def test_the_loss_of_mixed_clips_is_that_of_mixed_labels(share: float, smoothing: float) -> None:
+    logits, labels, partners = torch.randn(8, 3), torch.arange(8) % 3, torch.arange(8).flip(0) % 3
+    mixed = share * nn.functional.one_hot(labels, 3) + (1.0 - share) * nn.functional.one_hot(partners, 3)
+
+    expected = nn.functional.cross_entropy(logits, mixed, label_smoothing=smoothing)
+
+    torch.testing.assert_close(_mixed_loss(logits, labels, partners, share, smoothing), expected)
+
+
+def test_mixup_reaches_the_loss(tmp_path: Path) -> None:
+    """With the other transforms off, the loss of clips mixed half and half stays high."""
+    off = {"probability": 0.0, "gain_low": 1.0, "gain_high": 1.0}
+    assert 0.3 < draw(AugmentationConfig(mixup_alpha=1e6, **off), (4, 16, 16), generator(0)).share < 0.7
+    plain, mixed = (
+        train_classifier(
+            build(),
+            tiny_data(),
+            config(epochs=3),
+            augmentation=AugmentationConfig(mixup_alpha=alpha, **off),
+            seed=1,
+            checkpoint=tmp_path / "state",
+        )
+        for alpha in (0.0, 1e6)
+    )
+
+    assert plain[-1]["train/loss"] < 0.4 < mixed[-1]["train/loss"]
+
+
+def test_a_full_disk_is_reported(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", kilobytes=4_000) as disk:
+        with pytest.raises(StorageError, match=r"state\.safetensors"):
+            train_classifier(
+                build(),
+                tiny_data(),
+                config(epochs=2),
+                augmentation=None,
+                seed=1,
+                checkpoint=disk / "state.safetensors",
+                save_every_s=0.0,
+            )
+        assert list(disk.iterdir()) == []
+
+
+def test_bfloat16_predicts_nearly_what_float32_does(tmp_path: Path) -> None:
+    classifier, data = build(), tiny_data()
+    train_classifier(classifier, data, config(epochs=2), augmentation=None, seed=1, checkpoint=tmp_path / "state")
+
+    exact, rough = (
+        predict(classifier, data, data.development, config(precision=name)) for name in ("float32", "bfloat16")
+    )
+
+    assert not np.array_equal(exact, rough)
+    np.testing.assert_allclose(rough, exact, atol=0.05)
+
+
+def test_probabilities_and_embeddings_come_in_the_order_asked_for_whatever_the_batch() -> None:
+    classifier, data = build(dropout=0.5), tiny_data()
+    order = np.array([5, 0, 17, 3, 3, 11, 9, 2, 1])
+
+    everything = predict(classifier, data, np.arange(24), config())
+    some = predict(classifier, data, order, config(batch_size=2))
+    vectors = embed(classifier, data, order, config(batch_size=2))
+
+    assert some.shape == (9, 3)
+    assert vectors.shape == (9, 512)
+    np.testing.assert_allclose(some.sum(axis=1), 1.0, atol=1e-5)
+    np.testing.assert_allclose(some, everything[order], atol=1e-4)
+    np.testing.assert_allclose(vectors[3], vectors[4], atol=1e-4)

@@ -1,0 +1,129 @@
+"""All stages of a tiny run, made once a session, and a stage that waits to be killed."""
+
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sermodels.config import Config
+from sermodels.stages.caching import run_caching, run_splitting
+from sermodels.stages.classification import AUGMENTATION, BASELINE, OVERSAMPLING, RETRAINING, run_classification
+from sermodels.stages.context import RunContext
+from sermodels.stages.diffusion import run_diffusion
+from sermodels.stages.embedding import run_embedding
+from sermodels.stages.synthesis import run_synthesis
+from sermodels.store import COMPLETE, StageResult
+from sermodels.training import EpochRecord
+from tests.sermodels.tiny import tiny_config, write_corpus
+
+SAVED_AFTER_S = 20.5
+"""A little longer than stages wait between two saves of their state."""
+
+
+@dataclass(frozen=True)
+class Chain:
+    """One whole run: what each stage made, and what it reported."""
+
+    context: RunContext
+    stages: dict[str, StageResult]
+    histories: dict[str, list[EpochRecord]]
+    pictures: list[tuple[int, Path]]
+
+    @property
+    def config(self) -> Config:
+        """The run's config."""
+        return self.context.config
+
+
+def start(config: Config, workspace: Path) -> RunContext:
+    """The context of a run, with the stages `caching` and `splitting` done."""
+    prepared, _ = run_caching(config, workspace, skip_unreadable=False)
+    return RunContext(config, workspace, prepared, run_splitting(config, workspace, prepared)[0])
+
+
+@cache
+def whole_chain(folder: Path) -> Chain:
+    """All stages in their order, once for each folder."""
+    write_corpus(folder / "tiny-data")
+    return run_chain(tiny_config(folder / "tiny-data"), folder / "tiny-workspace")
+
+
+def run_chain(config: Config, workspace: Path) -> Chain:
+    """All stages in their order."""
+    names = ("baseline", "augmentation", "diffusion", "retraining", "oversampling")
+    heard: dict[str, list[EpochRecord]] = {name: [] for name in names}
+    pictures: list[tuple[int, Path]] = []
+    context = start(config, workspace)
+    baseline = run_classification(context, BASELINE, on_epoch=heard["baseline"].append)
+    augmentation = run_classification(context, AUGMENTATION, on_epoch=heard["augmentation"].append)
+    embedding = run_embedding(context, augmentation)
+    diffusion = run_diffusion(
+        context, embedding, on_epoch=heard["diffusion"].append, on_picture=lambda *shown: pictures.append(shown)
+    )
+    synthesis = run_synthesis(context, diffusion, augmentation)
+    retraining = run_classification(context, RETRAINING, synthetic=synthesis, on_epoch=heard["retraining"].append)
+    oversampling = run_classification(context, OVERSAMPLING, on_epoch=heard["oversampling"].append)
+    stages = (context.prepared, baseline, augmentation, embedding, diffusion, synthesis, retraining, oversampling)
+    return Chain(context, {stage.name: stage for stage in stages}, heard, pictures)
+
+
+def run_until(context: RunContext, last: str, **callbacks: Callable[..., None]) -> StageResult:
+    """The stages that `last` needs, then `last` itself with its callbacks."""
+    if last == "baseline":
+        return run_classification(context, BASELINE, **callbacks)
+    augmentation = run_classification(context, AUGMENTATION)
+    embedding = run_embedding(context, augmentation)
+    if last == "diffusion":
+        return run_diffusion(context, embedding, **callbacks)
+    return run_synthesis(context, run_diffusion(context, embedding), augmentation, **callbacks)
+
+
+def copy_workspace(source: Path, target: Path, *stages: str) -> None:
+    """A workspace with the cache and the given stages of another."""
+    shutil.copytree(source / "cache", target / "cache")
+    for stage in ("caching", "splitting", *stages):
+        (folder,) = (path for path in (source / "stages").glob(f"{stage}-*") if path.is_dir())
+        shutil.copytree(folder, target / "stages" / folder.name)
+
+
+def run_and_wait(stage: str, data_dir: str, workspace: str, *, saved: str) -> None:
+    """Run a stage and stop in its middle, with its state saved or before, until killed; `ready` is written then."""
+
+    def wait(*_: object) -> None:
+        (Path(workspace) / "ready").touch()
+        time.sleep(600.0)
+
+    def wait_later(record: EpochRecord) -> None:
+        if record["epoch"] == 0:
+            time.sleep(SAVED_AFTER_S)
+        else:
+            wait()
+
+    context = start(tiny_config(Path(data_dir)), Path(workspace))
+    if stage == "synthesis":
+        run_until(context, stage, on_progress=wait)
+    run_until(context, stage, on_epoch=wait_later if saved == "saved" else wait)
+
+
+def results_of(stage: StageResult) -> dict[str, bytes]:
+    """The content of every file of a stage but its pictures and the mark that has their digests."""
+    files = [path for path in stage.folder.rglob("*") if path.is_file()]
+    kept = [path for path in files if path.suffix != ".png" and path.name != COMPLETE]
+    return {str(path.relative_to(stage.folder)): path.read_bytes() for path in kept}
+
+
+def changed(config: Config, section: str, **values: Any) -> Config:
+    """The config with other values in a section."""
+    return Config.model_validate({**config.model_dump(), section: {**getattr(config, section).model_dump(), **values}})
+
+
+def training_log_mels(context: RunContext) -> list[NDArray[np.float16]]:
+    """The cached log-mels of the split's training clips."""
+    data = context.load()
+    return [data.log_mels[place] for place in data.indices(context.split().training)]
