@@ -66,7 +66,9 @@ def test_dropped_conditions_are_the_learnt_null_condition() -> None:
     assert torch.equal(mixed[[0, 2]], condition[[0, 2]])
     assert torch.equal(mixed[1], model.null_condition)
     mixed.sum().backward()
-    assert torch.equal(model.null_condition.grad, torch.ones(6))
+    gradient = model.null_condition.grad
+    assert gradient is not None
+    assert torch.equal(gradient, torch.ones(6))
 
 
 @torch.inference_mode()

@@ -35,7 +35,8 @@ def gaussian_denoiser(x: Tensor, sigma: Tensor) -> Tensor:
 
 def exact_solution(x: Tensor) -> Tensor:
     """Where the probability flow of that Gaussian takes x from SIGMA_MAX: its distance from the mean shrinks."""
-    return MEAN + (x - MEAN) * STD / (STD**2 + SIGMA_MAX**2) ** 0.5
+    end: Tensor = MEAN + (x - MEAN) * STD / (STD**2 + SIGMA_MAX**2) ** 0.5
+    return end
 
 
 def fine_sigmas(steps: int) -> Tensor:

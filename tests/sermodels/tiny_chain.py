@@ -2,7 +2,6 @@
 
 import shutil
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -73,7 +72,7 @@ def run_chain(config: Config, workspace: Path) -> Chain:
     return Chain(context, {stage.name: stage for stage in stages}, heard, pictures)
 
 
-def run_until(context: RunContext, last: str, **callbacks: Callable[..., None]) -> StageResult:
+def run_until(context: RunContext, last: str, **callbacks: Any) -> StageResult:
     """The stages that `last` needs, then `last` itself with its callbacks."""
     if last == "baseline":
         return run_classification(context, BASELINE, **callbacks)
@@ -88,27 +87,26 @@ def copy_workspace(source: Path, target: Path, *stages: str) -> None:
     """A workspace with the cache and the given stages of another."""
     shutil.copytree(source / "cache", target / "cache")
     for stage in ("caching", "splitting", *stages):
-        (folder,) = (path for path in (source / "stages").glob(f"{stage}-*") if path.is_dir())
-        shutil.copytree(folder, target / "stages" / folder.name)
+        for folder in (path for path in (source / "stages").glob(f"{stage}-*") if path.is_dir()):
+            shutil.copytree(folder, target / "stages" / folder.name)
 
 
-def run_and_wait(stage: str, data_dir: str, workspace: str, *, saved: str) -> None:
-    """Run a stage and stop in its middle, with its state saved or before, until killed; `ready` is written then."""
+def run_and_wait(stage: str, data_dir: str, workspace: str) -> None:
+    """Run a stage; once its first state or shard is saved, write the file `ready` and wait to be killed."""
 
     def wait(*_: object) -> None:
         (Path(workspace) / "ready").touch()
         time.sleep(600.0)
 
-    def wait_later(record: EpochRecord) -> None:
+    def wait_when_saved(record: EpochRecord) -> None:
         if record["epoch"] == 0:
             time.sleep(SAVED_AFTER_S)
         else:
             wait()
 
     context = start(tiny_config(Path(data_dir)), Path(workspace))
-    if stage == "synthesis":
-        run_until(context, stage, on_progress=wait)
-    run_until(context, stage, on_epoch=wait_later if saved == "saved" else wait)
+    callback = {"on_progress": wait} if stage == "synthesis" else {"on_epoch": wait_when_saved}
+    run_until(context, stage, **callback)
 
 
 def results_of(stage: StageResult) -> dict[str, bytes]:
