@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from sermodels.emotions import ALL_EMOTIONS, COMMON_EMOTIONS
 
@@ -30,7 +30,14 @@ class CorpusConfig(Section):
     manifests: tuple[str, ...] = ()
     """CSV files with the columns path, emotion, speaker and optionally sex, sentence, corpus."""
     emotions: tuple[str, ...] = COMMON_EMOTIONS
+    """Label order is that of `sermodels.emotions`, whatever order they are named in."""
     demo_seed: Seed = 0
+
+    @field_validator("emotions")
+    @classmethod
+    def _in_the_one_order(cls, emotions: tuple[str, ...]) -> tuple[str, ...]:
+        """Stages are reused by what went into them, so the same classes must always have the same numbers."""
+        return tuple(sorted(emotions, key=lambda name: ALL_EMOTIONS.index(name) if name in ALL_EMOTIONS else -1))
 
     @model_validator(mode="after")
     def _emotions_are_known(self) -> "CorpusConfig":

@@ -65,6 +65,9 @@ def _train(context: RunContext, embedding: StageResult, on_epoch: OnEpoch, on_pi
     denoiser = build_denoiser(config.diffusion, condition_size=embeddings.width).to(device)
     model = DiffusionModel(config.diffusion, denoiser, embeddings, mean, std)
 
+    for path in sorted(folder.glob("samples-epoch-*.png")):  # drawn before a kill
+        on_picture(int(path.stem.split("-")[-1]), path)
+
     def show(epoch: int, current: DiffusionModel) -> None:
         path = folder / f"samples-epoch-{epoch + 1:04d}.png"
         _sample_grid(context, current, epoch, path)

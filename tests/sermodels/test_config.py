@@ -179,3 +179,8 @@ def test_sections_are_closed_and_nested_in_one_level() -> None:
             assert issubclass(field.annotation, Section), name
             for inner in field.annotation.model_fields.values():
                 assert not isinstance(inner.annotation, type) or not issubclass(inner.annotation, BaseModel)
+
+
+def test_emotions_have_one_order_whatever_order_they_are_named_in() -> None:
+    emotions = Config.model_validate({"corpus": {"emotions": ["sadness", "boredom", "anger"]}}).corpus.emotions
+    assert emotions == ("anger", "sadness", "boredom")
