@@ -67,10 +67,13 @@ def run(options: argparse.Namespace) -> None:
 
     pipeline(config, workspace, Path(options.preset).stem, options.skip_unreadable == "true")
     print("\nLook at the runs, models and artifacts, and at the tasks:")
-    print(f"  mlflow ui --backend-store-uri {tracking_uri()} --port 5000")
+    programs = Path(sys.executable).parent
+    print(f"  {programs / 'mlflow'} ui --backend-store-uri {tracking_uri()} --port 5000")
     server = os.environ.get("PREFECT_API_URL")
     print(
-        f"  Prefect UI of {server}" if server else f"  PREFECT_HOME={os.environ['PREFECT_HOME']} prefect server start"
+        f"  Prefect UI of {server}"
+        if server
+        else f"  PREFECT_HOME={os.environ['PREFECT_HOME']} {programs / 'prefect'} server start"
     )
 
 
