@@ -69,7 +69,7 @@ class Run:
 
     def log_picture(self, figure: Figure, file: str) -> None:
         """A picture as an artifact."""
-        mlflow.MlflowClient().log_figure(self.run_id, figure, file)
+        MlflowClient().log_figure(self.run_id, figure, file)
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Tags of the run."""

@@ -12,6 +12,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sermodels.cache import is_cached, read_log_mel, write_log_mel
+from sermodels.clips import DEFAULT_TOP_DB
 from sermodels.config import SynthesisConfig
 from sermodels.device import autocast
 from sermodels.diffusion.denoiser import LogMelBatch, guided
@@ -19,8 +20,6 @@ from sermodels.diffusion.model import DiffusionModel
 from sermodels.diffusion.samplers import OnStep, sample
 from sermodels.diffusion.schedule import sampling_sigmas
 from sermodels.randomness import torch_seed
-
-DYNAMIC_RANGE_DB = 80.0
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,7 @@ def sample_log_mels(
 
 def _with_floor(log_mel: LogMelBatch) -> LogMelBatch:
     """The dynamic range of the front end: nothing more than 80 dB below the clip's loudest cell."""
-    return torch.maximum(log_mel, log_mel.amax(dim=(-2, -1), keepdim=True) - DYNAMIC_RANGE_DB)
+    return torch.maximum(log_mel, log_mel.amax(dim=(-2, -1), keepdim=True) - DEFAULT_TOP_DB)
 
 
 def synthesize(

@@ -43,9 +43,14 @@ def run_diffusion(
     if result.reused:
         for record in result.read("history.json"):
             on_epoch(record)
-        for path in sorted(result.folder.glob("samples-epoch-*.png")):
-            on_picture(int(path.stem.split("-")[-1]), path)
+        _show_again(result.folder, on_picture)
     return result
+
+
+def _show_again(folder: Path, on_picture: OnPicture) -> None:
+    """Hand out the sample grids that lie in the folder already."""
+    for path in sorted(folder.glob("samples-epoch-*.png")):
+        on_picture(int(path.stem.split("-")[-1]), path)
 
 
 def _train(context: RunContext, embedding: StageResult, on_epoch: OnEpoch, on_picture: OnPicture, folder: Path) -> None:
@@ -65,8 +70,7 @@ def _train(context: RunContext, embedding: StageResult, on_epoch: OnEpoch, on_pi
     denoiser = build_denoiser(config.diffusion, condition_size=embeddings.width).to(device)
     model = DiffusionModel(config.diffusion, denoiser, embeddings, mean, std)
 
-    for path in sorted(folder.glob("samples-epoch-*.png")):  # drawn before a kill
-        on_picture(int(path.stem.split("-")[-1]), path)
+    _show_again(folder, on_picture)  # what was drawn before a kill
 
     def show(epoch: int, current: DiffusionModel) -> None:
         path = folder / f"samples-epoch-{epoch + 1:04d}.png"

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 LARGEST_BYTES = 1_500_000
 MACHINE_PATH = re.compile(rb"(?<![\w.~$}])/(?:root|home)/\w+")
-REGISTRY_HOST = re.compile(rb"pypi\.org|pythonhosted\.org|npmjs\.org|deb\.debian\.org|conda\.anaconda\.org")
+REGISTRY_HOST = re.compile(rb"[p]ypi\.org|[p]ythonhosted\.org|[n]pmjs\.org|[d]eb\.debian\.org|[c]onda\.anaconda\.org")
 
 
 @pytest.fixture(scope="module")
