@@ -43,10 +43,16 @@ class Classifier(nn.Module):
 
     def embed_standardized(self, batch: LogMelBatch) -> Float[Tensor, "batch width"]:
         """Pooled features before the head: 2048 wide for ResNet50, 512 for ResNet18 and 34."""
-        image = batch[:, None]
-        if self.config.image_size is not None:
-            image = nn.functional.interpolate(image, self.config.image_size, mode="bilinear", align_corners=False)
-        pooled: Tensor = self.backbone(image.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last))
+        if self.config.image_size is None:
+            return self.embed_image(batch)
+        size = self.config.image_size
+        return self.embed_image(
+            nn.functional.interpolate(batch[:, None], size, mode="bilinear", align_corners=False)[:, 0]
+        )
+
+    def embed_image(self, image: Float[Tensor, "batch height width_"]) -> Float[Tensor, "batch width"]:
+        """Pooled features of a z-scored log-mel that has the backbone's size already."""
+        pooled: Tensor = self.backbone(image[:, None].expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last))
         return pooled
 
     def logits_standardized(self, batch: LogMelBatch) -> Float[Tensor, "batch emotion"]:

@@ -45,12 +45,19 @@ class LogMel(nn.Module):
 
     def forward(self, waveform: Float[Tensor, "batch sample"]) -> Float[Tensor, "batch mel frame"]:
         """Log-mel in dB of each waveform; the floor is `top_db` below each clip's loudest cell."""
+        return self.with_floor(self.level_db(waveform))
+
+    def level_db(self, waveform: Float[Tensor, "batch sample"]) -> Float[Tensor, "batch mel frame"]:
+        """Level of each cell in double precision, before the floor."""
         padded = nn.functional.pad(waveform.double(), (self.n_fft // 2, self.n_fft // 2))
         frames = padded.unfold(-1, self.n_fft, self.hop_length) * self.window
         mel_power = self._power(frames) @ self.filters
-        level_db = 10.0 * torch.log10(mel_power.clamp(min=POWER_FLOOR))
+        return (10.0 * torch.log10(mel_power.clamp(min=POWER_FLOOR))).transpose(-2, -1)
+
+    def with_floor(self, level_db: Float[Tensor, "batch mel frame"]) -> Float[Tensor, "batch mel frame"]:
+        """The front end's dynamic range: nothing lies more than `top_db` below the clip's loudest cell."""
         floor_db = level_db.amax(dim=(-2, -1), keepdim=True) - self.top_db
-        return torch.maximum(level_db, floor_db).transpose(-2, -1).float()
+        return torch.maximum(level_db, floor_db).float()
 
     def _power(self, frames: Float[Tensor, "batch frame sample"]) -> Float[Tensor, "batch frame bin"]:
         """Power of each DFT bin, in the order that `_filters_in_dft_order` expects."""

@@ -1,27 +1,27 @@
 """Log-mel back to sound, by Griffin-Lim."""
 
+from functools import cache
+
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from sermodels.config import FrontEndConfig
+from sermodels.griffin_lim import PEAK, GriffinLim
 
-PEAK = 0.7
+__all__ = ["PEAK", "log_mel_to_waveform"]
 
 
 def log_mel_to_waveform(log_mel: NDArray[np.floating], config: FrontEndConfig) -> NDArray[np.float32]:
-    """Waveform (sample,) of a log-mel (mel, frame) in dB, scaled to a peak of 0.7.
+    """Waveform (frame * hop_length,) of a log-mel (mel, frame) in dB, scaled to a peak of PEAK."""
+    with torch.inference_mode():
+        waveform: NDArray[np.float32] = _griffin_lim(config)(torch.from_numpy(log_mel.astype(np.float32))[None])[
+            0
+        ].numpy()
+    return waveform
 
-    The power spectrum is estimated by non-negative least squares, the phase by Griffin-Lim (Perraudin et al. 2013,
-    librosa's `griffinlim`).
-    """
-    import librosa
 
-    power = librosa.db_to_power(log_mel.astype(np.float32) - float(log_mel.max()))
-    magnitude = librosa.feature.inverse.mel_to_stft(
-        power, sr=config.sample_rate_hz, n_fft=config.n_fft, fmin=config.f_min_hz, fmax=config.f_max_hz
-    )
-    waveform = librosa.griffinlim(
-        magnitude, hop_length=config.hop_length, n_fft=config.n_fft, n_iter=32, random_state=0
-    )
-    peak = max(float(np.abs(waveform).max()), 1e-9)
-    return (PEAK * waveform / peak).astype(np.float32)
+@cache
+def _griffin_lim(config: FrontEndConfig) -> GriffinLim:
+    """The module with its tables, made once for each front end."""
+    return GriffinLim(config).eval()

@@ -1,0 +1,78 @@
+"""A server in a process of its own, and a recording to send it."""
+
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from serve.wav import wav_bytes
+
+ROOT = Path(__file__).resolve().parents[2]
+LISTENING = re.compile(r"listening on (http://\S+)")
+
+
+class Server:
+    """A running `python -m serve`, its address, and all that it has logged."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self.process = process
+        self.lines: list[str] = []
+        self.url = ""
+        self._listening = threading.Event()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.lines.append(line)
+            if found := LISTENING.search(line):
+                self.url = found[1]
+                self._listening.set()
+        self._listening.set()
+
+    def wait_until_listening(self, timeout_s: float) -> None:
+        assert self._listening.wait(timeout_s), self.log
+        assert self.url, self.log
+
+    def wait(self, timeout_s: float = 60) -> int:
+        """The exit status."""
+        status = self.process.wait(timeout_s)
+        self._reader.join(timeout_s)
+        return status
+
+    @property
+    def log(self) -> str:
+        return "".join(self.lines)
+
+
+@contextmanager
+def serving(bundle: Path, *options: str, **environment: str) -> Iterator[Server]:
+    """A server on a free port, without the demo; it is killed if it still runs at the end."""
+    command = [sys.executable, "-m", "serve", "--bundle", str(bundle), "--port", "0", "--no-demo", *options]
+    settings = {"OMP_NUM_THREADS": "1", "SERMODELS_DEVICE": "cpu"} | environment
+    with subprocess.Popen(
+        command, cwd=ROOT, env=os.environ | settings, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    ) as process:
+        server = Server(process)
+        try:
+            server.wait_until_listening(120)
+            yield server
+        finally:
+            if process.poll() is None:
+                process.kill()
+            server.wait()
+
+
+def some_wav(duration_s: float = 1.0, *, sample_rate_hz: int = 22050) -> bytes:
+    """A falling tone in noise, as a WAV file."""
+    time_s = np.arange(round(duration_s * sample_rate_hz)) / sample_rate_hz
+    tone = np.sin(2 * np.pi * (400 - 40 * np.minimum(time_s, 5)) * time_s)
+    noise = np.random.default_rng(0).normal(size=time_s.size)
+    return wav_bytes((0.3 * tone + 0.02 * noise).astype(np.float32), sample_rate_hz)

@@ -1,0 +1,288 @@
+"""/v1 and its neighbours on a real, tiny bundle."""
+
+import base64
+import dataclasses
+import io
+import json
+import re
+import threading
+import time
+import wave
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from starlette.testclient import TestClient
+
+from serve.app import create_app
+from serve.service import Service
+from serve.settings import Settings
+from tests.serve.serving import some_wav
+
+STEPS = 3
+UPLOAD = {"file": ("clip.wav", some_wav(), "audio/wav")}
+
+
+@pytest.fixture(scope="module")
+def service(bundle_folder: Path, service_settings: Settings) -> Service:
+    """Both roles served by the same bundle."""
+    settings = dataclasses.replace(service_settings, max_body_bytes=2_000_000, max_duration_s=20)
+    return Service.load(bundle_folder, challenger=bundle_folder, settings=settings)
+
+
+@pytest.fixture(scope="module")
+def client(service: Service) -> Iterator[TestClient]:
+    with TestClient(create_app(service, with_demo=False)) as opened:
+        yield opened
+
+
+def problem(answer: Any) -> dict[str, str]:
+    """The error of an answer, which has the one schema."""
+    body = answer.json()
+    assert set(body) == {"error"}
+    assert set(body["error"]) == {"type", "message", "request_id"}
+    assert body["error"]["request_id"] == answer.headers["X-Request-ID"]
+    error: dict[str, str] = body["error"]
+    return error
+
+
+def test_classify(client: TestClient, service: Service) -> None:
+    answer = client.post("/v1/classify", files=UPLOAD, headers={"X-Request-ID": "my-id"})
+    assert answer.status_code == 200
+    body = answer.json()
+    assert tuple(body["probabilities"]) == service.labels
+    assert sum(body["probabilities"].values()) == pytest.approx(1.0, abs=1e-5)
+    assert body["emotion"] == max(body["probabilities"], key=body["probabilities"].get)
+    assert body["duration_s"] == pytest.approx(1.0, abs=0.01)
+    assert body["timeline"] == []
+    assert body["request_id"] == answer.headers["X-Request-ID"] == "my-id"
+    assert set(body["model"]) >= {"name", "version", "split", "test_uar", "unseen_speakers", "notice"}
+
+
+def test_long_recordings_have_a_timeline(client: TestClient, service: Service) -> None:
+    body = client.post("/v1/classify", files={"file": some_wav(15)}).json()
+    assert len(body["timeline"]) > 1
+    assert body["timeline"][0]["start_s"] == 0
+    assert all(entry["start_s"] < entry["end_s"] <= 15.01 for entry in body["timeline"])
+    assert all(set(entry["probabilities"]) == set(service.labels) for entry in body["timeline"])
+
+
+def test_challenger_answers_if_it_is_there(client: TestClient, bundle_folder: Path, service_settings: Settings) -> None:
+    answer = client.post("/v1/classify?model=challenger", files=UPLOAD)
+    assert answer.status_code == 200
+    alone = Service.load(bundle_folder, settings=service_settings)
+    with TestClient(create_app(alone, with_demo=False)) as other:
+        refused = other.post("/v1/classify?model=challenger", files=UPLOAD)
+        assert refused.status_code == 404
+        assert "no challenger is served" in problem(refused)["message"]
+        assert other.get("/v1/model?model=challenger").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("request_options", "status"),
+    [
+        ({"files": {"file": b"this is no sound"}}, 415),
+        ({"files": {"file": b""}}, 422),
+        ({"files": {"other": b"x"}}, 422),
+        ({"data": {"file": "text, no file"}}, 422),
+        ({"json": {"file": "x"}}, 422),
+        ({"files": {"file": b"x" * 2_000_001}}, 413),
+        ({"files": {"file": some_wav(21)}}, 413),
+        ({"files": UPLOAD, "params": {"model": "best"}}, 422),
+        ({"content": b"--a\r\n", "headers": {"Content-Type": "multipart/form-data"}}, 400),
+    ],
+)
+def test_what_classify_refuses(client: TestClient, request_options: dict[str, Any], status: int) -> None:
+    answer = client.post("/v1/classify", **request_options)
+    assert answer.status_code == status, answer.text
+    assert problem(answer)["message"]
+
+
+def generate(client: TestClient, **fields: Any) -> Any:
+    """What /v1/generate answers."""
+    return client.post("/v1/generate", json={"steps": STEPS} | fields)
+
+
+def test_generate(client: TestClient, service: Service) -> None:
+    answer = generate(client, emotion=service.labels[0], count=2, seed=7)
+    assert answer.status_code == 200, answer.text
+    clips = answer.json()["clips"]
+    assert [clip["number"] for clip in clips] == [0, 1]
+    for clip in clips:
+        with wave.open(io.BytesIO(base64.b64decode(clip["wav"]))) as file:
+            assert (file.getnchannels(), file.getsampwidth()) == (1, 2)
+            assert file.getframerate() == clip["sample_rate_hz"]
+            assert file.getnframes() / file.getframerate() == pytest.approx(clip["duration_s"])
+        assert np.isfinite(np.array(clip["log_mel_db"])).all()
+        assert sum(clip["verdict"]["probabilities"].values()) == pytest.approx(1.0, abs=1e-5)
+        assert (clip["emotion"], clip["seed"]) == (service.labels[0], 7)
+    assert clips[0]["wav"] != clips[1]["wav"]
+    again = generate(client, emotion=service.labels[0], count=2, seed=7).json()["clips"]
+    assert [clip["wav"] for clip in again] == [clip["wav"] for clip in clips]
+
+
+def test_generate_as_sound(client: TestClient, service: Service) -> None:
+    fields = {"emotion": service.labels[0], "steps": STEPS}
+    answer = client.post("/v1/generate", json=fields, headers={"Accept": "audio/wav"})
+    assert answer.headers["content-type"] == "audio/wav"
+    with wave.open(io.BytesIO(answer.content)) as file:
+        assert file.getnframes() > 0
+    refused = client.post("/v1/generate", json=fields | {"count": 2}, headers={"Accept": "audio/wav"})
+    assert refused.status_code == 422
+    assert "audio/wav holds one clip" in problem(refused)["message"]
+
+
+def test_generate_line_by_line(client: TestClient, service: Service) -> None:
+    answer = generate(client, emotion=service.labels[0], stream=True)
+    assert answer.headers["content-type"] == "application/x-ndjson"
+    events = [json.loads(line) for line in answer.text.splitlines()]
+    assert [event["event"] for event in events] == ["started", *["progress"] * STEPS, "clip", "done"]
+    assert events[0]["request_id"] == answer.headers["X-Request-ID"]
+    assert [event["step"] for event in events[1:-2]] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"emotion": "boredom of a cat"},
+        {"steps": 1000},
+        {"steps": 0},
+        {"count": 17},
+        {"count": 0},
+        {"seed": -1},
+        {"intensity": 3},
+        {"guidance_scale": 11},
+        {"unknown": 1},
+        {"emotion": None},
+    ],
+    ids=str,
+)
+def test_what_generate_refuses(client: TestClient, service: Service, fields: dict[str, Any], stream: bool) -> None:
+    answer = generate(client, **({"emotion": service.labels[0], "stream": stream} | fields))
+    assert answer.status_code == 422, answer.text
+    assert problem(answer)["type"] == "invalid"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_cancel_by_id(client: TestClient, service: Service, stream: bool) -> None:
+    answers: list[Any] = []
+    steps = len(service.bundle.manifest.diffusion.sigmas) if service.bundle.manifest.diffusion else 1
+    fields = {"emotion": service.labels[0], "steps": steps, "count": 16, "stream": stream}
+
+    def ask() -> None:
+        answers.append(client.post("/v1/generate", json=fields, headers={"X-Request-ID": "stop-me"}))
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    deadline = time.monotonic() + 30
+    while (cancelled := client.delete("/v1/generate/stop-me")).status_code == 404 and time.monotonic() < deadline:
+        time.sleep(0.005)
+    thread.join(30)
+    assert (cancelled.status_code, cancelled.json()["request_id"]) == (202, "stop-me")
+    if stream:
+        last = json.loads(answers[0].text.splitlines()[-1])
+        assert (last["event"], last["error"]["type"]) == ("error", "cancelled")
+    else:
+        assert answers[0].status_code == 409
+        assert problem(answers[0])["type"] == "cancelled"
+    assert problem(client.delete("/v1/generate/stop-me"))["type"] == "not_found"
+
+
+def test_edit(client: TestClient, service: Service) -> None:
+    answer = client.post("/v1/edit", files=UPLOAD, data={"emotion": service.labels[1], "strength": "0.5", "steps": "4"})
+    assert answer.status_code == 200, answer.text
+    assert len(answer.json()["clips"]) == 1
+    for data in ({"emotion": service.labels[1], "strength": "2"}, {"strength": "0.5"}, {"emotion": "none", "x": "1"}):
+        assert client.post("/v1/edit", files=UPLOAD, data=data).status_code == 422
+    refused = client.post("/v1/edit", files={"file": b"text"}, data={"emotion": service.labels[1]})
+    assert refused.status_code == 415
+
+
+def test_model(client: TestClient, service: Service) -> None:
+    body = client.get("/v1/model").json()
+    assert tuple(body["labels"]) == service.labels
+    assert body["device"] == service.device
+    assert body["front_end"] == service.bundle.manifest.front_end.model_dump(mode="json")
+    assert body["provenance"]["git_commit"] == service.bundle.manifest.provenance.git_commit
+    assert body["limits"]["max_body_bytes"] == 2_000_000
+    assert set(body["metrics"]) == set(service.bundle.manifest.metrics)
+
+
+def test_health_and_readiness(client: TestClient) -> None:
+    health = client.get("/healthz").json()
+    assert health == {"status": "alive", "device": "cpu", "execution_provider": "CPUExecutionProvider"}
+    assert client.get("/readyz").json() == {"status": "ready"}
+    app: Any = client.app
+    app.state.draining = True
+    try:
+        refused = client.get("/readyz")
+        assert (refused.status_code, problem(refused)["type"]) == (503, "not_ready")
+        assert client.get("/healthz").status_code == 200
+        assert client.get("/v2/health/ready").status_code == 503
+    finally:
+        app.state.draining = False
+
+
+def test_not_ready_before_the_warm_up(bundle_folder: Path, service_settings: Settings) -> None:
+    cold = TestClient(create_app(Service.load(bundle_folder, settings=service_settings), with_demo=False))
+    assert cold.get("/readyz").status_code == 503
+    assert cold.get("/healthz").status_code == 200
+
+
+def test_the_app_stops_its_service(bundle_folder: Path, service_settings: Settings) -> None:
+    service = Service.load(bundle_folder, settings=service_settings)
+    with TestClient(create_app(service, with_demo=False)):
+        assert service.ready
+    assert not service.ready
+
+
+def test_metrics(client: TestClient) -> None:
+    client.post("/v1/classify", files=UPLOAD)
+    text = client.get("/metrics").text
+    assert re.search(
+        r'^sermodels_http_requests_total\{method="POST",route="/v1/classify",status="200"\} [1-9]', text, re.M
+    )
+    for name in ("batch_size_count", "inference_seconds_count", "queue_depth", "generation_step_seconds_count"):
+        assert re.search(rf"^sermodels_{name}(\{{.*\}})? ", text, re.M), name
+    assert float(re.findall(r"^sermodels_inference_seconds_count (\S+)", text, re.M)[0]) > 0
+    assert 'sermodels_device_info{device="cpu"' in text
+    assert 'role="challenger"' in text
+    assert "sermodels_ready 1.0" in text
+
+
+def test_docs_load_nothing_from_elsewhere(client: TestClient) -> None:
+    page = client.get("/docs").text
+    assert "/v1/classify" in page
+    assert not re.search(r"(src|href)=.?(https?:)?//", page)
+    assert "<script" not in page
+
+
+def test_every_operation_documents_its_errors(client: TestClient) -> None:
+    paths = client.get("/openapi.json").json()["paths"]
+    wanted = {"/v1/classify": {"401", "404", "413", "415", "422", "429"}, "/v1/generate": {"401", "413", "422", "429"}}
+    for path, statuses in wanted.items():
+        assert statuses <= set(paths[path]["post"]["responses"])
+    for path, methods in paths.items():
+        for method, operation in methods.items():
+            schemas = {
+                content["schema"]["$ref"].rsplit("/", 1)[-1]
+                for status, response in operation["responses"].items()
+                if status[0] in "45"
+                for content in response["content"].values()
+            }
+            assert schemas <= {"ProtocolProblem" if path.startswith("/v2") else "Problem"}, (method, path)
+
+
+def test_key_is_documented_only_if_there_is_one(bundle_folder: Path, service_settings: Settings) -> None:
+    settings = dataclasses.replace(service_settings, api_key="key")
+    app = create_app(Service.load(bundle_folder, settings=settings), with_demo=False)
+    document = app.openapi()
+    assert document["paths"]["/v1/classify"]["post"]["security"] == [{"APIKeyHeader": []}, {"HTTPBearer": []}]
+    assert "security" not in document["paths"]["/healthz"]["get"]
+    refused = TestClient(app).get("/v1/model")
+    assert refused.status_code == 401
+    assert problem(refused)["type"] == "unauthorized"
+    assert TestClient(app).get("/v1/model", headers={"X-API-Key": "key"}).status_code == 200
