@@ -6,6 +6,8 @@ PYTHON ?= $(shell for p in python3.11 python3 python3.12; do $$p -c '$(SUPPORTED
 
 PRESET ?= demo
 ARGS ?=
+HOST ?= 127.0.0.1
+PORT ?= 8000
 MLFLOW_TRACKING_URI ?= sqlite:///$(CURDIR)/mlflow.db
 
 VENV := .venv
@@ -29,13 +31,16 @@ ISOLATED = env -u MLFLOW_TRACKING_URI -u MLFLOW_EXPERIMENT_NAME -u MLFLOW_EXPERI
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test lint format lock map ui-mlflow ui-prefect clean
+.PHONY: help run serve test lint format lock map ui-mlflow ui-prefect clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
 
 run: $(READY) ## run the pipeline; PRESET=demo, more parameters in ARGS="-P data_dir=data -P fold=0"
 	$(TRACKED) mlflow run . --env-manager local --experiment-name sermodels -P "preset=$(PRESET)" $(ARGS)
+
+serve: $(READY) ## serve the newest exported champion; PORT=8000, HOST=127.0.0.1
+	exec $(TRACKED) python -m flows serve --host "$(HOST)" --port "$(PORT)"
 
 test: lint ## check style, types and imports, then run the tests with coverage
 	$(ISOLATED) python -m pytest -n 2 --dist loadgroup \

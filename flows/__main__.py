@@ -1,10 +1,11 @@
-"""The command line: `python -m flows run`."""
+"""The command line: `python -m flows run`, `export` and `serve`."""
 
 import argparse
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -29,7 +30,35 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         help="leave unreadable recordings out",
     )
     run.add_argument("--overrides", default="", help="any config values: 'training.epochs=3 clip.duration_s=4'")
+    _add_export(commands)
+    _add_serve(commands)
     return parser.parse_args(arguments)
+
+
+def _add_export(commands: Any) -> None:
+    """The options of `export`."""
+    export = commands.add_parser(
+        "export",
+        help="export the registered champion (and challenger) to ONNX and register that, too",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    export.add_argument("--workspace", default="workspace", help="folder of Prefect's database")
+    export.add_argument(
+        "--hifigan", default="", help="HiFi-GAN generator checkpoint; without it sound is Griffin-Lim's"
+    )
+    export.add_argument("--triton", default="", help="also write a Triton model repository into this folder")
+
+
+def _add_serve(commands: Any) -> None:
+    """The options of `serve`."""
+    serve = commands.add_parser(
+        "serve",
+        help="fetch the newest exported champion and start the server on it",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    serve.add_argument("--workspace", default="workspace", help="folder in which the bundles are kept")
+    serve.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    serve.add_argument("--port", default="8000", help="port to listen on")
 
 
 def overrides_of(options: argparse.Namespace) -> list[str]:
@@ -77,11 +106,41 @@ def run(options: argparse.Namespace) -> None:
     )
 
 
+def export(options: argparse.Namespace) -> None:
+    """Export what the registry calls champion and challenger."""
+    use_workspace(Path(options.workspace))
+    from flows.pipeline import export_registered
+
+    hifigan, triton = (Path(value) if value else None for value in (options.hifigan, options.triton))
+    export_registered(hifigan, triton)
+
+
+def serve(options: argparse.Namespace) -> None:
+    """Fetch the bundles, then become the server: a process that has never imported MLflow or torch."""
+    from flows import tracking
+    from flows.export import RegistryError, fetch_bundle, nothing_registered
+
+    tracking.setup()
+    served = Path(options.workspace) / "served"
+    if fetch_bundle(served / "champion") is None:
+        if tracking.version_by_alias(tracking.CLASSIFIER_MODEL, tracking.CHAMPION):
+            raise RegistryError("the champion is not exported yet; run: python -m flows export")
+        raise RegistryError(nothing_registered(tracking.CLASSIFIER_MODEL))
+    command = [sys.executable, "-m", "serve", "--bundle", str(served / "champion")]
+    if fetch_bundle(served / "challenger", alias=tracking.CHALLENGER) is not None:
+        command += ["--challenger", str(served / "challenger")]
+    sys.stdout.flush()
+    os.execv(sys.executable, [*command, "--host", options.host, "--port", options.port])
+
+
+COMMANDS = {"run": run, "export": export, "serve": serve}
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status 0, or 1 with one line that names the bad input."""
     options = parse_arguments(arguments)
     try:
-        run(options)
+        COMMANDS[options.command](options)
     except Exception as error:
         known = known_error(error)
         if known is None:

@@ -13,6 +13,7 @@ from flows.tasks import (
     classifier_task,
     diffusion_task,
     embedding_task,
+    export_task,
     splitting_task,
     synthesis_task,
 )
@@ -43,7 +44,16 @@ def pipeline(config: Config, workspace: Path, preset: str = "custom", skip_unrea
         rows = compare(by_recipe, config.corpus.emotions)
         promote_best([result for results in by_recipe.values() for result in results])
         publish(parent, rows, config)
+        export_task(parent)
     return rows
+
+
+@flow(name="export", log_prints=True, validate_parameters=False)
+def export_registered(hifigan: Path | None = None, triton: Path | None = None) -> list[str]:
+    """Export the registered champion and challenger; returns the aliases exported."""
+    tracking.setup()
+    with tracking.open_run("export", tags={"stage": "export"}) as parent:
+        return export_task(parent, hifigan, triton)
 
 
 def run_split(context: RunContext, parent: Run, several: bool) -> dict[str, StageResult]:
@@ -73,11 +83,12 @@ def run_split(context: RunContext, parent: Run, several: bool) -> dict[str, Stag
 
 
 def promote_best(results: list[StageResult]) -> None:
-    """Make the candidate with the best development UAR the champion."""
-    best = max(results, key=lambda result: float(result.read("figures.json")["development"]["uar"]))
-    version = tracking.find_version(tracking.CLASSIFIER_MODEL, best.key)
-    if version is not None:
-        tracking.promote(tracking.CLASSIFIER_MODEL, version)
+    """Make the candidate with the best development UAR the champion, and the next one the challenger."""
+    by_uar = sorted(results, key=lambda result: -float(result.read("figures.json")["development"]["uar"]))
+    versions = [tracking.find_version(tracking.CLASSIFIER_MODEL, result.key) for result in by_uar]
+    found = [version for version in versions if version is not None]
+    if found and tracking.promote(tracking.CLASSIFIER_MODEL, found[0]) and len(found) > 1:
+        tracking.challenge(tracking.CLASSIFIER_MODEL, found[1])
 
 
 def publish(parent: Run, rows: list[StageRow], config: Config) -> None:

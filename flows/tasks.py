@@ -196,3 +196,12 @@ def synthesis_task(
         result = run_synthesis(context, diffusion, judge, on_progress=progress)
         log_stage(run, result, "*.json", "*.png", "audio/*.wav")
     return result
+
+
+@task(name="export", cache_policy=NO_CACHE)
+def export_task(parent: Run, hifigan: Path | None = None, triton: Path | None = None) -> list[str]:
+    """Export the champion and the challenger to ONNX, and register the graphs beside them."""
+    from flows.export import export_champion
+
+    with tracking.open_run("export", tags={"stage": "export"}, parent=parent) as run:
+        return export_champion(run, hifigan=hifigan, triton=triton)

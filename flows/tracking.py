@@ -2,7 +2,9 @@
 
 import json
 import os
+import shutil
 import socket
+import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+import mlflow.onnx
 import mlflow.pyfunc
 import numpy as np
+import onnx
 import pandas as pd
 from matplotlib.figure import Figure
 from mlflow import MlflowClient
@@ -19,13 +23,18 @@ from mlflow.data.dataset_source_registry import get_dataset_source_from_json
 from mlflow.data.pandas_dataset import from_pandas
 from mlflow.entities import Dataset, DatasetInput, InputTag
 from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types.schema import ColSpec, Schema, TensorSpec
 
+RegisteredVersion = ModelVersion
 EXPERIMENT = "sermodels"
 CLASSIFIER_MODEL = "ser-classifier"
 DIFFUSION_MODEL = "ser-diffusion"
-CHAMPION = "champion"
+CHAMPION, CHALLENGER = "champion", "challenger"
+ONNX_NAMES = {CLASSIFIER_MODEL: "ser-classifier-onnx", DIFFUSION_MODEL: "ser-diffusion-onnx"}
+ONNX_REQUIREMENTS = ("numpy", "onnx", "onnxruntime-gpu")
+BUNDLE_ARTIFACTS = "bundle-{alias}"
 ROOT = Path(__file__).resolve().parents[1]
 HOST_TAG, PROCESS_TAG = "sermodels.host", "sermodels.process"
 STAGE_KEY_TAG = "stage_key"
@@ -54,10 +63,10 @@ class Run:
         fresh = {name: value for name, value in params.items() if name not in known}
         mlflow.log_params(fresh, run_id=self.run_id)
 
-    def log_folder(self, folder: Path, *, patterns: Sequence[str]) -> None:
-        """The files of a stage folder that match, as artifacts at the same places."""
-        for path in sorted({path for pattern in patterns for path in folder.glob(pattern)}):
-            self.log_file(path, str(path.parent.relative_to(folder)))
+    def log_folder(self, folder: Path, *, patterns: Sequence[str], below: str = "") -> None:
+        """The files of a folder that match, as artifacts at the same places below `below`."""
+        for path in sorted({path for pattern in patterns for path in folder.glob(pattern) if path.is_file()}):
+            self.log_file(path, str(below / path.parent.relative_to(folder)))
 
     def log_file(self, path: Path, place: str = ".") -> None:
         """One file as an artifact."""
@@ -200,13 +209,107 @@ def find_version(name: str, stage_key: str) -> ModelVersion | None:
     )
 
 
-def promote(name: str, version: ModelVersion) -> None:
-    """Give the alias `champion` to a version, unless synthetic speech would replace real speech."""
+def promote(name: str, version: ModelVersion) -> bool:
+    """Give the alias `champion` to a version, unless synthetic speech would replace real speech; whether it did."""
     client = MlflowClient()
     current = client.get_registered_model(name).aliases.get(CHAMPION)
     on_real_speech = current and client.get_model_version(name, current).tags.get("synthetic_speech") == "false"
     if on_real_speech and version.tags["synthetic_speech"] == "true":
         print(f"{name}: version {current}, trained on real speech, stays champion")
-        return
+        return False
     client.set_registered_model_alias(name, CHAMPION, version.version)
     print(f"{name}: version {version.version} ({version.tags['stage']}) is champion")
+    return True
+
+
+def challenge(name: str, version: ModelVersion) -> None:
+    """Give the alias `challenger` to a version that stands beside the champion."""
+    MlflowClient().set_registered_model_alias(name, CHALLENGER, version.version)
+    print(f"{name}: version {version.version} ({version.tags['stage']}) is challenger")
+
+
+def version_by_alias(name: str, alias: str) -> ModelVersion | None:
+    """The version that has the alias, or None."""
+    try:
+        return MlflowClient().get_model_version_by_alias(name, alias)
+    except MlflowException as error:
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return None
+        raise
+
+
+def fetch_checkpoint(version: ModelVersion, folder: Path) -> Path:
+    """The safetensors file of a registered version, in `folder`."""
+    uri = MlflowClient().get_model_version_download_uri(version.name, version.version)
+    fetched = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=_made(folder)))
+    return next(fetched.rglob("*.safetensors"))
+
+
+def fetch_data_description(version: ModelVersion, folder: Path) -> tuple[Path | None, list[Path]]:
+    """`corpus.json` and the split files of the run that a version comes from."""
+    client = MlflowClient()
+    parent = client.get_run(str(version.run_id)).data.tags.get("mlflow.parentRunId")
+    if parent is None:
+        return None, []
+    query = f"tags.`mlflow.parentRunId` = '{parent}' and tags.stage = 'caching'"
+    caching = client.search_runs([client.get_run(parent).info.experiment_id], query)
+    if not caching:
+        return None, []
+    described = Path(client.download_artifacts(caching[0].info.run_id, "corpus.json", _made(folder)))
+    splits = Path(client.download_artifacts(parent, "splits", _made(folder)))
+    return described, sorted(splits.glob("*.json"))
+
+
+def fetch_artifacts(run_id: str, place: str, folder: Path) -> None:
+    """A run's artifact folder as `folder`, there whole or not at all."""
+    scratch = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(scratch, ignore_errors=True)
+    fetched = MlflowClient().download_artifacts(run_id, place, _made(scratch))
+    Path(fetched).rename(folder)
+    shutil.rmtree(scratch)
+
+
+def _made(folder: Path) -> str:
+    """The folder, which exists now."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return str(folder)
+
+
+def git_commit() -> str:
+    """The commit that runs, with `+` if files differ from it; empty outside a checkout."""
+    described = subprocess.run(
+        ["git", "describe", "--always", "--abbrev=40", "--dirty=+"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return described.stdout.strip()
+
+
+def register_onnx(run: Run, file: Path, parent: ModelVersion, *, place: str) -> ModelVersion:
+    """Log a graph with the ONNX flavour and register it beside its parent's version, under the parent's aliases."""
+    model = onnx.load(file)
+    required = {value.name for value in model.graph.input} - {value.name for value in model.graph.initializer}
+    signature = ModelSignature(
+        inputs=Schema([_tensor_spec(value) for value in model.graph.input if value.name in required]),
+        outputs=Schema([_tensor_spec(value) for value in model.graph.output]),
+    )
+    name = ONNX_NAMES[parent.name]
+    logged = mlflow.onnx.log_model(
+        model, name=name, signature=signature, pip_requirements=list(ONNX_REQUIREMENTS), save_as_external_data=False
+    )
+    tags = {"parent_version": str(parent.version), "bundle": place, **parent.tags}
+    version = mlflow.register_model(logged.model_uri, name, tags=tags)
+    client = MlflowClient()
+    for alias, holder in client.get_registered_model(parent.name).aliases.items():
+        if str(holder) == str(parent.version):
+            client.set_registered_model_alias(name, alias, version.version)
+    return version
+
+
+def _tensor_spec(value: onnx.ValueInfoProto) -> TensorSpec:
+    """A graph's value as MLflow describes it; a scalar has no dimensions."""
+    tensor = value.type.tensor_type
+    shape = tuple(-1 if size.dim_param or not size.dim_value else size.dim_value for size in tensor.shape.dim)
+    return TensorSpec(np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)), shape, value.name)

@@ -13,9 +13,10 @@ SMALLEST_ENVELOPE = 1e-4
 """Sum of the squared windows below which the frames say nothing about a sample."""
 
 Waveform = Float[Tensor, "batch sample"]
-Hops = Float[Tensor, "batch hop sample"]
+Hops = Float[Tensor, "batch hop within"]
 """A waveform with the zeros beyond its ends, cut into rows of `hop_length`."""
-Frames = Float[Tensor, "batch frame sample"]
+Frames = Float[Tensor, "batch frame width"]
+Gain = Float[Tensor, "1 hop within"]
 Spectrum = Float[Tensor, "row batch frame part column"]
 """At [c, ..., d] bin c + rows * d: its real part, then its imaginary part."""
 
@@ -40,7 +41,7 @@ class ShortTimeFourier(nn.Module):
         """Compute the tables."""
         super().__init__()
         self.n_fft, self.hop_length, self.centre = n_fft, hop_length, n_fft // 2
-        self.rows = max(factor for factor in range(1, math.isqrt(n_fft) + 1) if n_fft % factor == 0)
+        self.rows: int = max(factor for factor in range(1, math.isqrt(n_fft) + 1) if n_fft % factor == 0)
         self.overlap = -(-n_fft // hop_length)
         self.spare = max(self.overlap - 1, 1)
         number = torch.arange(self.rows // 2 + 1)[:, None] + self.rows * torch.arange(n_fft // self.rows)
@@ -52,7 +53,8 @@ class ShortTimeFourier(nn.Module):
     def hops(self, waveform: Waveform) -> Hops:
         """The form in which a waveform is taken; `sample` must be a multiple of the hop length."""
         zeros = (self.centre, self.spare * self.hop_length - self.centre)
-        return pad(waveform, zeros).unflatten(1, (-1, self.hop_length))
+        hops: Tensor = pad(waveform, zeros).unflatten(1, (-1, self.hop_length))
+        return hops
 
     def waveform(self, hops: Hops) -> Waveform:
         """The inverse of `hops`."""
@@ -65,28 +67,32 @@ class ShortTimeFourier(nn.Module):
         frames = torch.cat([hops[:, i : i + count] for i in range(self.overlap)], dim=2)[..., : self.n_fft]
         partial = self.inner @ (frames * self.window).unflatten(2, (self.rows, -1))
         partial = partial.unflatten(2, (-1, 2)).flatten(3).permute(2, 0, 1, 3)
-        return (partial @ self.outer[:, None]).unflatten(3, (2, -1))
+        spectrum: Tensor = (partial @ self.outer[:, None]).unflatten(3, (2, -1))
+        return spectrum
 
-    def inverse(self, spectrum: Spectrum, gain: Hops) -> Hops:
+    def inverse(self, spectrum: Spectrum, gain: Gain) -> Hops:
         """Waveform nearest to a spectrum that may be none of a waveform's (Griffin & Lim 1984, eq. 6)."""
         partial = (spectrum.flatten(3) @ self.outer_inverse[:, None]).permute(1, 2, 0, 3)
         frames = (self.inner_inverse @ partial.unflatten(3, (2, -1)).flatten(2, 3)).flatten(2)
         return self._overlap_add(frames * self.window) * gain
 
-    def gain(self, frames: int) -> Hops:
-        """For `inverse`, a batch of one: 1 / sum of the overlapping squared windows, and 0 beyond the waveform's ends."""
+    def gain(self, frames: int | torch.SymInt) -> Gain:
+        """For `inverse`: 1 / sum of overlapping squared windows, and 0 beyond the waveform's ends."""
         squares = self._overlap_add(self.window.square().expand(1, frames, -1))
         return self.hops(torch.ones_like(self.waveform(squares))) / squares.clamp(min=SMALLEST_ENVELOPE)
 
     def _overlap_add(self, frames: Frames) -> Hops:
         """Sum of frames that begin a hop apart."""
-        hop, total = self.hop_length, None
-        for i in range(self.overlap):
-            part = frames[..., i * hop : min((i + 1) * hop, self.n_fft)]
-            shifted = pad(part, (0, max(0, (i + 1) * hop - self.n_fft), i, self.spare - i))
-            total = shifted if total is None else total + shifted
-        assert total is not None
+        total = self._shifted(frames, 0)
+        for i in range(1, self.overlap):
+            total = total + self._shifted(frames, i)
         return total
+
+    def _shifted(self, frames: Frames, i: int) -> Hops:
+        """Part i of each frame, a hop long, in the hop where it belongs."""
+        start, end = i * self.hop_length, (i + 1) * self.hop_length
+        part = frames[..., start : min(end, self.n_fft)]
+        return pad(part, (0, max(0, end - self.n_fft), i, self.spare - i))
 
 
 def _tables(n_fft: int, rows: int) -> dict[str, NDArray[np.float64]]:

@@ -11,8 +11,8 @@ from torch.nn.functional import leaky_relu
 
 from sermodels.config import FrontEndConfig
 from sermodels.errors import WeightsError
-from sermodels.features import mel_filters
 from sermodels.griffin_lim import to_peak
+from sermodels.mel import mel_filters
 from sermodels.mel_inversion import MelInversion
 
 INPUT = FrontEndConfig(sample_rate_hz=22_050, n_fft=1024, hop_length=256, n_mels=80, f_max_hz=8_000.0)

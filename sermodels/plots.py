@@ -10,11 +10,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from sermodels.config import FrontEndConfig
-from sermodels.features import mel_centres_hz
+from sermodels.emotions import COLOURS
 from sermodels.files import atomic_write
-
-COLOURS = ("#d1495b", "#66803f", "#7d4fa0", "#e0a030", "#6b7a8f", "#2f6db5", "#8c5a3c", "#3aa6a0", "#c060a0")
-"""One colour an emotion, the same in every picture."""
+from sermodels.mel import mel_centres_hz
 
 
 def save_figure(figure: Figure, path: Path) -> None:
@@ -89,9 +87,9 @@ def embedding_picture(
     axes = figure.add_subplot()
     for number, label in enumerate(labels):
         own = points[truth == number]
-        axes.scatter(own[:, 0], own[:, 1], s=12, alpha=0.6, color=COLOURS[number], label=label)
+        axes.scatter(own[:, 0], own[:, 1], s=12, alpha=0.6, color=COLOURS[label], label=label)
         axes.scatter(
-            centroids[number, 0], centroids[number, 1], s=220, marker="*", color=COLOURS[number], edgecolor="black"
+            centroids[number, 0], centroids[number, 1], s=220, marker="*", color=COLOURS[label], edgecolor="black"
         )
     axes.set(title=title, xticks=[], yticks=[])
     axes.legend(title="star: centroid", fontsize=9)

@@ -76,7 +76,7 @@ async def edit(request: Request, form: Annotated[EditForm, Form()]) -> Response:
     "/generate/{running_id}",
     summary="Cancel a running request",
     status_code=202,
-    responses=responses(401, 404),
+    responses=responses(401, 404, 422),
 )
 async def cancel(request: Request, running_id: str) -> CancelAnswer:
     """Stop a running /v1/generate or /v1/edit after the step in work; it is answered with 409."""

@@ -1,6 +1,7 @@
 """One decode worker as the server sees it: a process that is started, asked, and killed when it does not answer."""
 
 import asyncio
+import logging
 import os
 import sys
 from asyncio.subprocess import PIPE, Process
@@ -15,6 +16,8 @@ KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "PYTHONHOME")
 """All that a worker sees of the environment: an API key is none of its business."""
 
 Answer = tuple[Kind, bytes]
+
+_log = logging.getLogger(__name__)
 
 
 class DecodeProcess:
@@ -49,12 +52,12 @@ class DecodeProcess:
             )
             async with asyncio.timeout(START_TIMEOUT_S):
                 self._usable = (await self._read())[0] is Kind.READY
-        except (OSError, EOFError, ValueError) as error:  # TimeoutError is an OSError
-            self._kill()
-            raise ServeError("a decode worker does not start; the log above says why") from error
-        except asyncio.CancelledError:
-            self._kill()
+        except asyncio.CancelledError as error:
+            self._give_up(error)
             raise
+        except (OSError, EOFError, ValueError) as error:  # TimeoutError is an OSError
+            self._give_up(error)
+            raise ServeError("a decode worker does not start; the log above says why") from error
 
     async def stop(self) -> None:
         """End it: it does so by itself when its pipe is closed, or is killed."""
@@ -78,16 +81,18 @@ class DecodeProcess:
             async with asyncio.timeout(self._timeout_s):
                 await self._write(recording)
                 return await self._read()
+        except asyncio.CancelledError as error:
+            self._give_up(error)
+            raise
         except TimeoutError as error:
-            self._kill()
+            self._give_up(error)
+            _log.warning("a recording of %d bytes was not decoded within %g s", len(recording), self._timeout_s)
             message = f"The recording could not be decoded within {self._timeout_s:g} s; send a shorter part of it"
             raise UndecodableError(message) from error
         except (OSError, EOFError, ValueError) as error:
-            self._kill()
+            self._give_up(error)
+            _log.warning("a recording of %d bytes made a decode worker crash (%s)", len(recording), error)
             raise UndecodableError(f"The recording is damaged and makes the decoder fail. {UNREADABLE}") from error
-        except asyncio.CancelledError:
-            self._kill()
-            raise
 
     async def _write(self, recording: bytes) -> None:
         assert self._process is not None
@@ -106,10 +111,11 @@ class DecodeProcess:
             )
         return Kind(kind), await self._process.stdout.readexactly(length)
 
-    def _kill(self) -> None:
-        """End it at once; `stop` waits for it."""
+    def _give_up(self, error: BaseException) -> None:
+        """Not usable any more, and killed, unless it is dead already: then asyncio would lose its exit status."""
         self._usable = False
-        if self._process is not None and self._process.returncode is None:
+        dead = isinstance(error, EOFError | ConnectionError)
+        if self._process is not None and self._process.returncode is None and not dead:
             self._process.kill()
 
 

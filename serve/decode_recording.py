@@ -33,6 +33,9 @@ ROUNDING_S = 1e-6
 LOUDEST = 1e9
 """Larger samples are damage, and would make the power spectrum infinite."""
 
+FFMPEG_PLANES = 8
+"""AV_NUM_DATA_POINTERS."""
+
 _ERRORS = (av.FFmpegError, ValueError)
 _SCALE = {"u1": 128.0, "i2": 32_768.0, "i4": 2_147_483_648.0}
 """Full scale of integer samples; floats have 1."""
@@ -94,10 +97,21 @@ def _frames(recording: bytes) -> Iterator[av.AudioFrame | None]:
 def _frames_of(packet: Any) -> list[av.AudioFrame | None]:
     """A packet's frames, or None if it is damaged: those after it may be whole."""
     try:
-        return list(packet.decode())
+        return [_readable(frame) for frame in packet.decode()]
     except _ERRORS as error:
         _raise_if_memory(error)
         return [None]
+
+
+def _readable(frame: av.AudioFrame) -> av.AudioFrame:
+    """The frame, interleaved by FFmpeg if PyAV cannot read it.
+
+    PyAV (18.1) looks for the end of a frame's planes where eight and more have none, and crashes.
+    """
+    if not frame.format.is_planar or frame.layout.nb_channels < FFMPEG_PLANES:
+        return frame
+    (interleaved,) = av.AudioResampler(format=frame.format.packed, layout=frame.layout).resample(frame)
+    return interleaved
 
 
 def _open(recording: bytes) -> InputContainer:

@@ -67,8 +67,8 @@ async def index(request: Request) -> list[IndexEntry]:
     return [IndexEntry(name=model.name, version=model.version) for model in service_of(request).models().values()]
 
 
-@router.get("/models/{name}", summary="One model", responses=problems(401, 404))
-@router.get("/models/{name}/versions/{version}", summary="One version of a model", responses=problems(401, 404))
+@router.get("/models/{name}", summary="One model", responses=problems(401, 404, 422))
+@router.get("/models/{name}/versions/{version}", summary="One version of a model", responses=problems(401, 404, 422))
 async def model_metadata(request: Request, name: str, version: str | None = None) -> ModelMetadata:
     """Inputs and outputs."""
     model = _model(request, name, version)
@@ -77,8 +77,8 @@ async def model_metadata(request: Request, name: str, version: str | None = None
     )
 
 
-@router.get("/models/{name}/ready", summary="Is a model ready?", responses=problems(401, 404, 503))
-@router.get("/models/{name}/versions/{version}/ready", summary="Is it ready?", responses=problems(401, 404, 503))
+@router.get("/models/{name}/ready", summary="Is a model ready?", responses=problems(401, 404, 422, 503))
+@router.get("/models/{name}/versions/{version}/ready", summary="Is it ready?", responses=problems(401, 404, 422, 503))
 async def model_ready(request: Request, name: str, version: str | None = None) -> ModelReadiness:
     """503 while the server is not."""
     model = _model(request, name, version)

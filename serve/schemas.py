@@ -69,11 +69,11 @@ class ModelSummary(BaseModel):
 class TimelineEntry(BaseModel):
     """One stretch of a long recording."""
 
-    start_s: float
-    end_s: float
-    emotion: str
+    start_s: float = Field(examples=[0.0])
+    end_s: float = Field(examples=[3.0])
+    emotion: str = Field(examples=["anger"])
     probabilities: Probabilities
-    quiet: bool = Field(description="Quiet stretches do not count in the whole.")
+    quiet: bool = Field(description="Quiet stretches do not count in the whole.", examples=[False])
 
 
 class ClassifyAnswer(BaseModel):

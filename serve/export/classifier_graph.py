@@ -31,6 +31,9 @@ class WaveformClassifier(nn.Module):
     that a served answer is that of the evaluation; and it takes clips of several lengths in one batch.
     """
 
+    rows: Tensor
+    columns: Tensor
+
     def __init__(self, classifier: Classifier, front_end: FrontEndConfig, clip: ClipConfig) -> None:
         """`clip` must be the classifier's own, from its checkpoint."""
         super().__init__()
@@ -43,7 +46,9 @@ class WaveformClassifier(nn.Module):
 
     def forward(
         self, waveform: Float[Tensor, "batch sample"], length: Int64[Tensor, " batch"]
-    ) -> tuple[LogMelBatch, Float[Tensor, "batch width"], Float[Tensor, "batch emotion"], Float[Tensor, "batch emotion"]]:
+    ) -> tuple[
+        LogMelBatch, Float[Tensor, "batch width"], Float[Tensor, "batch emotion"], Float[Tensor, "batch emotion"]
+    ]:
         """Of each waveform the first `length` samples count; returns what OUTPUTS names."""
         samples = torch.arange(waveform.shape[1], device=waveform.device)
         heard = torch.where(samples < length[:, None], waveform, 0.0)
@@ -77,7 +82,9 @@ class WaveformClassifier(nn.Module):
         filled = (position >= 0) & (position < length[:, None])
         return torch.where(filled[:, None], cells, floor_db[:, None, None])
 
-    def _loud_part(self, log_mel: LogMelBatch, inside: Tensor) -> tuple[Int64[Tensor, " batch"], Int64[Tensor, " batch"]]:
+    def _loud_part(
+        self, log_mel: LogMelBatch, inside: Tensor
+    ) -> tuple[Int64[Tensor, " batch"], Int64[Tensor, " batch"]]:
         """First frame and number of frames between the silences at either end."""
         frames = torch.arange(log_mel.shape[2], device=log_mel.device)
         loud = inside

@@ -21,9 +21,14 @@ def export_vocoder(front_end: FrontEndConfig, path: Path, *, hifigan: Path | Non
     not fit, BundleError for a graph that is not as served, and StorageError.
     """
     vocoder = GriffinLim(front_end) if hifigan is None else HifiGanVocoder(front_end, hifigan)
-    example = {INPUT: -40.0 + 10.0 * torch.randn(2, front_end.n_mels, 40)}
+    write_vocoder_graph(vocoder.eval(), front_end.n_mels, path)
+    return vocoder
+
+
+def write_vocoder_graph(vocoder: nn.Module, n_mels: int, path: Path) -> None:
+    """Write a module from log-mel (batch, mel, frame) to waveform (batch, sample). Raises BundleError, StorageError."""
+    example = {INPUT: -40.0 + 10.0 * torch.randn(2, n_mels, 40)}
     shapes = {INPUT: {0: Dim("batch", min=1, max=2**20), 2: Dim("frame", min=1, max=2**20)}}
-    model = export_module(vocoder.eval(), example, shapes, (OUTPUT,))
+    model = export_module(vocoder, example, shapes, (OUTPUT,))
     require_symbolic(model, {INPUT: (0, 2)})
     save_graph(model, path)
-    return vocoder

@@ -1,4 +1,4 @@
-"""One version of each package everywhere: pyproject.toml, requirements.lock, conda.yaml and what is installed."""
+"""One version of each package everywhere: pyproject.toml, the locks, conda.yaml and what is installed."""
 
 import ast
 import re
@@ -17,7 +17,18 @@ ROOT = Path(__file__).resolve().parents[2]
 LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 NAMED = [Requirement(line) for line in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["dev"]]
-LOCKED = dict(re.findall(r"^([\w.-]+)==([^\s;]+)", LOCK, flags=re.MULTILINE))
+SERVE_LOCKS = {
+    name: (ROOT / "serve" / f"requirements-{name}.lock").read_text(encoding="utf-8") for name in ("cpu", "cuda")
+}
+LOCKS = {"all": LOCK} | SERVE_LOCKS
+
+
+def pins(lock: str) -> dict[str, str]:
+    """Package to version."""
+    return dict(re.findall(r"^([\w.-]+)==([^\s;]+)", lock, flags=re.MULTILINE))
+
+
+LOCKED = pins(LOCK)
 CONDA: dict[str, Any] = yaml.safe_load((ROOT / "conda.yaml").read_text(encoding="utf-8"))
 
 
@@ -62,7 +73,8 @@ def test_conda_yaml_has_the_versions_of_the_lock() -> None:
 def test_conda_yaml_names_the_python_of_the_lock_and_the_image() -> None:
     assert "python=3.11" in CONDA["dependencies"]
     assert "--python-version 3.11 " in (ROOT / "Makefile").read_text(encoding="utf-8")
-    assert "\nFROM python:3.11-slim\n" in (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    images = re.findall(r"^FROM (\S+:\S+)", (ROOT / "Dockerfile").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert set(images) == {"python:3.11-slim"}
 
 
 @pytest.mark.parametrize(
@@ -76,14 +88,24 @@ def test_silent_breakers_stay_pinned(name: str, reason: str) -> None:
     assert name in [str(requirement) for requirement in NAMED], reason
 
 
-def test_every_locked_package_has_a_hash() -> None:
-    packages = re.split(r"^(?=[\w.-]+==)", LOCK, flags=re.MULTILINE)[1:]
-    assert len(packages) == len(LOCKED)
+@pytest.mark.parametrize("lock", LOCKS.values(), ids=LOCKS)
+def test_every_locked_package_has_a_hash(lock: str) -> None:
+    packages = re.split(r"^(?=[\w.-]+==)", lock, flags=re.MULTILINE)[1:]
+    assert len(packages) == len(pins(lock)) > 0
     assert [package.split()[0] for package in packages if "--hash=sha256:" not in package] == []
 
 
-def test_the_lock_names_no_index_and_no_address() -> None:
-    assert re.findall(r"^--.*|\S*://\S*|^.* @ .*", LOCK, flags=re.MULTILINE) == []
+@pytest.mark.parametrize("lock", LOCKS.values(), ids=LOCKS)
+def test_the_lock_names_no_index_and_no_address(lock: str) -> None:
+    assert re.findall(r"^--.*|\S*://\S*|^.* @ .*", lock, flags=re.MULTILINE) == []
+
+
+@pytest.mark.parametrize("lock", SERVE_LOCKS.values(), ids=SERVE_LOCKS)
+def test_serving_is_locked_at_the_versions_of_the_lock(lock: str) -> None:
+    expected = LOCKED | {"onnxruntime": LOCKED["onnxruntime-gpu"]}
+    differing = {name: version for name, version in pins(lock).items() if expected.get(name) != version}
+    # CUDA's libraries that torch does not need are in the lock of the image alone.
+    assert [name for name in differing if name in expected or not name.startswith("nvidia-")] == [], "run make lock"
 
 
 def test_there_is_no_uv_lock() -> None:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from sermodels.audio import read_waveform
 from sermodels.config import FrontEndConfig
-from sermodels.features import LogMel, mel_centres_hz, mel_filters
+from sermodels.features import LogMel
+from sermodels.mel import mel_centres_hz, mel_filters
 
 TOLERANCE_DB = 1e-3
 DEFAULT = FrontEndConfig()

@@ -12,11 +12,10 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from sermodels.config import FrontEndConfig
-from sermodels.emotions import ALL_EMOTIONS, COMMON_EMOTIONS
+from sermodels.emotions import ALL_EMOTIONS, COLOURS, COMMON_EMOTIONS
 from sermodels.errors import StorageError
-from sermodels.features import mel_centres_hz
+from sermodels.mel import mel_centres_hz
 from sermodels.plots import (
-    COLOURS,
     bar_picture,
     confusion_picture,
     curves,
@@ -136,7 +135,8 @@ def test_an_embedding_without_clips_of_an_emotion(tmp_path: Path) -> None:
 
 
 def test_every_emotion_has_its_colour() -> None:
-    assert len(set(COLOURS)) == len(COLOURS) >= len(ALL_EMOTIONS)
+    assert tuple(COLOURS) == ALL_EMOTIONS
+    assert len(set(COLOURS.values())) == len(ALL_EMOTIONS)
 
 
 def noise(frames: int, mels: int = 80) -> NDArray[np.float16]:

@@ -75,7 +75,7 @@ def test_sounds_have_rate_length_and_level(chain: Chain) -> None:
         samples, rate_hz = soundfile.read(chain.stages["synthesis"].folder / "audio" / f"{emotion}-00.wav")
 
         assert rate_hz == 22_050
-        assert len(samples) == 256 * 15
+        assert len(samples) == 256 * 16
         assert np.abs(samples).max() == pytest.approx(PEAK, abs=1e-3)
 
 

@@ -48,8 +48,24 @@ def test_every_format_gives_the_same_speech(format: str, speech: NDArray[np.floa
     assert len(speech) <= len(waveform) <= len(speech) + 1200
 
 
+def test_eight_channels_in_planes(speech: NDArray[np.float32]) -> None:
+    mono = resample(speech, from_hz=RATE_HZ, to_hz=48_000)
+    levels = np.arange(1, 9) / 9  # all but the LFE, which Opus filters, carry speech
+    levels[3] = 0
+    samples = (mono[:, None] * levels * 32_767).astype(np.int16)
+    file = BytesIO()
+    with av.open(file, "w", format="ogg") as output:
+        stream = output.add_stream("libopus", rate=48_000, layout="7.1")
+        frame = av.AudioFrame.from_ndarray(samples.reshape(1, -1), "s16", "7.1")
+        frame.sample_rate = 48_000
+        output.mux([*stream.encode(frame), *stream.encode(None)])
+    waveform = decode(file.getvalue())
+    assert correlation(waveform, speech)[0] > 0.97
+    assert np.linalg.norm(waveform) == pytest.approx(np.linalg.norm(speech) * levels.mean(), rel=0.1)
+
+
 @pytest.mark.parametrize("rate_hz", [8_000, 16_000, 22_050, 44_100, 48_000])
-@pytest.mark.parametrize("channels", [1, 2, 6])
+@pytest.mark.parametrize("channels", [1, 2, 6, 12])
 @pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"])
 def test_a_wav_is_what_training_reads(subtype: str, channels: int, rate_hz: int, tmp_path: Path) -> None:
     path = tmp_path / "clip.wav"
@@ -168,7 +184,7 @@ def test_half_an_m4a_lacks_its_index(format: str, speech: NDArray[np.float32]) -
         decode(recording[: len(recording) // 2])
 
 
-@pytest.mark.parametrize("format", ["flac", "mp3", "ogg", "opus", "webm", "aac"])
+@pytest.mark.parametrize("format", ["flac", "mp3", "ogg", "aac"])
 def test_what_follows_damage_is_kept(format: str, speech: NDArray[np.float32]) -> None:
     recording = encode(speech, format=format)
     middle = len(recording) // 2
@@ -191,8 +207,8 @@ PLAYLISTS = {
     "concat by path": "ffconcat version 1.0\nfile '{path}'\n",
     "hls": "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nfile://{path}\n#EXT-X-ENDLIST\n",
     "hls variant": "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=9\nfile://{path}\n",
-    "dash": '<?xml version="1.0"?><MPD type="static"><Period><AdaptationSet mimeType="audio/wav"><Representation id="1">'
-    "<BaseURL>file://{path}</BaseURL></Representation></AdaptationSet></Period></MPD>",
+    "dash": '<?xml version="1.0"?><MPD type="static"><Period><AdaptationSet mimeType="audio/wav">'
+    '<Representation id="1"><BaseURL>file://{path}</BaseURL></Representation></AdaptationSet></Period></MPD>',
     "sdp": "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=audio 50040 RTP/AVP 0\n",
 }
 

@@ -66,9 +66,8 @@ def test_every_operation_keeps_to_the_document(document: Any, service: Service, 
     operations = [found.ok() for found in document.get_all_operations()]
     assert len(operations) >= OPERATIONS
     for operation in operations:
-        negatable = operation.body or len(operation.path_parameters) or len(operation.query)
-        if mode is GenerationMode.NEGATIVE and not negatable:
-            continue
+        if mode is GenerationMode.NEGATIVE and not operation.body and not len(operation.query):
+            continue  # any text fits a path
 
         @BOUNDED
         @given(case=operation.as_strategy(generation_mode=mode))

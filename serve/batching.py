@@ -1,0 +1,139 @@
+"""Micro-batching: waveforms that arrive together run together, behind a queue of bounded length."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serve.errors import BusyError, ServeError
+from serve.sessions import Session
+from serve.settings import Settings
+
+Observe = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One waveform's log-mel (mel, frame) in dB and probabilities (emotion,)."""
+
+    log_mel: NDArray[np.float32]
+    probabilities: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    """A waveform (sample,) and where its answer goes."""
+
+    waveform: NDArray[np.float32]
+    answer: "asyncio.Future[Scored]"
+
+
+class Batcher:
+    """Runs one classifier graph; its answers do not depend on what shares a batch."""
+
+    def __init__(self, session: Session, settings: Settings, *, hop_length: int, observe: Observe) -> None:
+        """`start` begins to take waveforms off the queue."""
+        self._session, self._settings, self._hop_length, self._observe = session, settings, hop_length, observe
+        self._queue: asyncio.Queue[_Waiting] = asyncio.Queue()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="classifier")
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin; belongs to the running event loop."""
+        self._queue = asyncio.Queue()
+        self._task = asyncio.create_task(self._work())
+
+    async def stop(self) -> None:
+        """Stop taking waveforms; those that wait are refused."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+        while not self._queue.empty():
+            _fail([self._queue.get_nowait()], ServeError("the server is stopping"))
+        self._thread.shutdown()
+
+    async def score(self, waveforms: list[NDArray[np.float32]]) -> list[Scored]:
+        """Each waveform's scores. Raises BusyError when they do not all fit into the queue."""
+        room = self._settings.queue_size - self._queue.qsize()
+        if len(waveforms) > room and (self._queue.qsize() or len(waveforms) > self._most_windows()):
+            raise BusyError(f"{self._queue.qsize()} windows wait already; try again in a moment")
+        loop = asyncio.get_running_loop()
+        waiting = [_Waiting(waveform, loop.create_future()) for waveform in waveforms]
+        for one in waiting:
+            self._queue.put_nowait(one)
+        self._observe("queue_depth", self._queue.qsize())
+        try:
+            return list(await asyncio.gather(*(one.answer for one in waiting)))
+        finally:
+            for one in waiting:
+                one.answer.cancel()
+
+    def _most_windows(self) -> int:
+        """What one recording may ask for on an idle server, whatever the queue's length."""
+        return max(self._settings.queue_size, 2 * int(self._settings.max_duration_s))
+
+    async def _work(self) -> None:
+        """Take batches off the queue for ever."""
+        loop = asyncio.get_running_loop()
+        while True:
+            batch = await self._next_batch()
+            self._observe("queue_depth", self._queue.qsize())
+            self._observe("batch_size", len(batch))
+            try:
+                scored = await loop.run_in_executor(self._thread, self._run, [one.waveform for one in batch])
+            except ServeError as error:
+                _fail(batch, error)
+                continue
+            except asyncio.CancelledError:
+                _fail(batch, ServeError("the server is stopping"))
+                raise
+            for one, result in zip(batch, scored, strict=True):
+                if not one.answer.done():
+                    one.answer.set_result(result)
+
+    async def _next_batch(self) -> list[_Waiting]:
+        """The first that waits, and whoever comes within `max_wait_ms`; those who have left are passed over."""
+        batch: list[_Waiting] = []
+        deadline: float | None = None
+        while len(batch) < self._settings.max_batch:
+            if not self._queue.empty():
+                one = self._queue.get_nowait()
+            elif deadline is None:
+                one = await self._queue.get()
+            elif (left := deadline - time.monotonic()) > 0:
+                try:
+                    one = await asyncio.wait_for(self._queue.get(), left)
+                except TimeoutError:
+                    break
+            else:
+                break
+            if not one.answer.done():
+                batch.append(one)
+                deadline = deadline or time.monotonic() + self._settings.max_wait_ms / 1000
+        return batch
+
+    def _run(self, waveforms: list[NDArray[np.float32]]) -> list[Scored]:
+        """One call of the graph: shorter waveforms are padded, and the graph is told their lengths."""
+        lengths = np.array([len(waveform) for waveform in waveforms], dtype=np.int64)
+        batch = np.zeros((len(waveforms), lengths.max()), dtype=np.float32)
+        for row, waveform in zip(batch, waveforms, strict=True):
+            row[: len(waveform)] = waveform
+        began = time.perf_counter()
+        results = self._session.run({"waveform": batch, "length": lengths}, ["log_mel", "probabilities"])
+        self._observe("inference_s", time.perf_counter() - began)
+        frames = 1 + lengths // self._hop_length
+        return [
+            Scored(log_mel[:, :count].copy(), probabilities)
+            for log_mel, probabilities, count in zip(results["log_mel"], results["probabilities"], frames, strict=True)
+        ]
+
+
+def _fail(batch: list[_Waiting], error: ServeError) -> None:
+    """Tell everyone in a batch that it failed."""
+    for one in batch:
+        if not one.answer.done():
+            one.answer.set_exception(error)

@@ -1,0 +1,94 @@
+"""The tab Classify: a recording, and which emotion it sounds like."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from serve.bundle import Bundle
+from serve.demo_answer import answer_data, answer_page
+from serve.demo_errors import plain_words
+from serve.demo_files import keep, read_recording
+from serve.service import Service
+
+EMPTY = '<p class="ser-empty">{}</p>'
+
+
+def recording_input(label: str = "Recording") -> gr.Audio:
+    """Upload or microphone."""
+    return gr.Audio(
+        sources=["upload", "microphone"],
+        type="filepath",
+        label=label,
+        buttons=[],
+        waveform_options=gr.WaveformOptions(waveform_color="#8a94a6", waveform_progress_color="#d9730d"),
+    )
+
+
+def example_buttons(bundle: Bundle, recording: gr.Audio) -> list[Any]:
+    """A button for each of the bundle's recordings; clicking one fills `recording`. Returns the events."""
+    if not bundle.examples():
+        return []
+    gr.HTML('<p class="ser-label">Examples</p>')
+    with gr.Row(elem_classes="ser-examples"):
+        buttons = [gr.Button(example_name(path), size="sm", min_width=60) for path in bundle.examples()]
+    return [
+        button.click(partial(_example, path), outputs=recording, show_progress="hidden", api_visibility="private")
+        for button, path in zip(buttons, bundle.examples(), strict=True)
+    ]
+
+
+def example_name(path: Path) -> str:
+    """What a button says."""
+    return path.stem.replace("_", " ").replace("-", " ")
+
+
+def _example(path: Path) -> str:
+    """A copy of an example where uploads lie: the page may fetch that, and the bundle stays closed."""
+    return keep(path.read_bytes(), path.name)
+
+
+def answer_on(
+    handler: Callable[..., Any],
+    *,
+    button: gr.Button,
+    recording: gr.Audio,
+    examples: list[Any],
+    data: gr.JSON,
+    page: gr.HTML,
+    api_name: str,
+) -> None:
+    """Call `handler` when the button is pressed, and as soon as there is a new recording."""
+    triggers = [button.click, recording.upload, recording.stop_recording]
+    wiring: dict[str, Any] = {"inputs": recording, "outputs": [data, page], "show_progress_on": page}
+    gr.on(triggers, handler, api_name=api_name, **wiring)
+    for event in examples:
+        event.then(handler, api_visibility="private", **wiring)
+
+
+def classify_tab(service: Service) -> None:
+    """Build the tab; its endpoint is /classify."""
+
+    async def classify(recording: str | None) -> tuple[dict[str, Any], str]:
+        """The emotion of a recording. Returns the same answer as POST /v1/classify, and the page's HTML."""
+        with plain_words():
+            content = await read_recording(recording, max_bytes=service.settings.max_body_bytes)
+            result = await service.classify(content)
+        return answer_data(result, service.bundle), answer_page(result, service.bundle)
+
+    with gr.Row():
+        with gr.Column(scale=2, min_width=300):
+            recording = recording_input()
+            button = gr.Button("Classify", variant="primary", elem_id="classify-button")
+            examples = example_buttons(service.bundle, recording)
+        with gr.Column(scale=3, min_width=300):
+            page = gr.HTML(
+                EMPTY.format("Record a voice, upload a file or click an example: the answer appears here."),
+                elem_id="classify-answer",
+            )
+            data = gr.JSON(visible=False)
+    answer_on(
+        classify, button=button, recording=recording, examples=examples, data=data, page=page, api_name="classify"
+    )

@@ -1,0 +1,48 @@
+"""The tab Compare: one recording through the model that is served and the one that may replace it."""
+
+import asyncio
+from typing import Any
+
+import gradio as gr
+
+from serve.demo_answer import answer_data, answer_page
+from serve.demo_classify import EMPTY, answer_on, example_buttons, recording_input
+from serve.demo_errors import plain_words
+from serve.demo_files import read_recording
+from serve.errors import UnavailableError
+from serve.service import Service
+
+NONE_SERVED = "No challenger is served here, so there is nothing to compare with."
+
+
+def compare_tab(service: Service) -> None:
+    """Build the tab; its endpoint is /compare."""
+
+    async def compare(recording: str | None) -> tuple[dict[str, Any], str]:
+        """The emotion of a recording by champion and challenger. Returns both answers, and the page's HTML."""
+        with plain_words():
+            if service.challenger is None:
+                raise UnavailableError(NONE_SERVED)
+            content = await read_recording(recording, max_bytes=service.settings.max_body_bytes)
+            waveform = await service.decode(content)
+            ours, theirs = await asyncio.gather(
+                service.classify_waveform(waveform), service.classify_waveform(waveform, challenger=True)
+            )
+        data = {"champion": answer_data(ours, service.bundle), "challenger": answer_data(theirs, service.challenger)}
+        sides = (("Champion", ours, service.bundle), ("Challenger", theirs, service.challenger))
+        columns = [f"<div><h3>{name}</h3>{answer_page(result, bundle)}</div>" for name, result, bundle in sides]
+        return data, f'<div class="ser-columns">{"".join(columns)}</div>'
+
+    served = service.challenger is not None
+    if not served:
+        gr.Markdown(
+            f"{NONE_SERVED}\n\nA *challenger* is a newly trained model that has not replaced the *champion* yet. "
+            "Start the server with `--challenger FOLDER` to hear what both say of the same recording."
+        )
+    with gr.Column(visible=served):
+        recording = recording_input()
+        button = gr.Button("Compare", variant="primary")
+        examples = example_buttons(service.bundle, recording)
+        page = gr.HTML(EMPTY.format("Both answers appear here, side by side."), elem_id="compare-answer")
+        data = gr.JSON(visible=False)
+    answer_on(compare, button=button, recording=recording, examples=examples, data=data, page=page, api_name="compare")

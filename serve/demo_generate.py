@@ -1,0 +1,114 @@
+"""The tab Generate: new speech-like sound with an emotion, shown while it is denoised."""
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any
+
+import gradio as gr
+
+from serve.answers import MAX_COUNT, MAX_GUIDANCE, MAX_INTENSITY, GeneratedClip, GenerationRequest, Progress
+from serve.bundle import Diffusion
+from serve.demo_classify import EMPTY
+from serve.demo_clips import cards_page, clip_card, clip_data, is_shown, keep_sound, progress_page
+from serve.demo_errors import plain_words
+from serve.service import Service
+
+NO_DIFFUSION = "This server's bundle has no diffusion model: it classifies only."
+SEED_BITS = 32
+REPORTED = gr.Progress()
+STOPPED = EMPTY.format("Stopped. Change what you like and start again.")
+
+
+def generate_tab(service: Service) -> None:
+    """Build the tab; its endpoint is /generate."""
+    front_end = service.bundle.manifest.front_end
+
+    async def generate(
+        emotion: str,
+        intensity: float = 1.0,
+        seed: int = 0,
+        count: int = 1,
+        steps: int | None = None,
+        guidance: float | None = None,
+        progress: gr.Progress = REPORTED,
+    ) -> AsyncIterator[tuple[Any, Any, str]]:
+        """New clips. Returns what the classifier takes each for, the WAV files, and the page's HTML."""
+        cards, data, files = [], [], []
+        with plain_words():
+            request = GenerationRequest(
+                emotion=emotion, intensity=intensity, seed=seed, count=count, steps=steps, guidance_scale=guidance
+            )
+            async with aclosing(service.generate(request)) as events:
+                async for event in events:
+                    if isinstance(event, Progress):
+                        progress((event.step, event.steps), desc="Denoising", unit="steps")
+                        if is_shown(event):
+                            yield gr.skip(), gr.skip(), progress_page(event, front_end)
+                        continue
+                    name = f"{event.emotion}-{request.seed}-{event.number + 1}"
+                    path = keep_sound(event.waveform, sample_rate_hz=event.sample_rate_hz, name=name)
+                    cards.append(clip_card(event, path, front_end, title=_title(event)))
+                    data.append(clip_data(event))
+                    files.append(path)
+        yield {"clips": data}, gr.Files(files, visible=True), cards_page(cards)
+
+    diffusion = service.bundle.manifest.diffusion
+    if diffusion is None:
+        gr.Markdown(NO_DIFFUSION)
+    with gr.Row(visible=diffusion is not None):
+        with gr.Column(scale=2, min_width=300):
+            emotion = gr.Radio(list(service.labels), value=service.labels[0], label="Emotion")
+            intensity = gr.Slider(0.0, MAX_INTENSITY, 1.0, step=0.1, label="Intensity", info="1 is as in training.")
+            count = gr.Slider(1, MAX_COUNT, 2, step=1, label="Clips", precision=0)
+            seed = seed_input()
+            steps, guidance = sampling_inputs(diffusion)
+            with gr.Row():
+                button = gr.Button("Generate", variant="primary", elem_id="generate-button", min_width=120)
+                stop = gr.Button("Cancel", variant="stop", interactive=False, elem_id="cancel-button", min_width=80)
+        with gr.Column(scale=3, min_width=300):
+            page = gr.HTML(EMPTY.format("What the model makes appears here, step by step."), elem_id="generate-answer")
+            files = gr.Files(label="WAV files", visible=False, interactive=False)
+            data = gr.JSON(visible=False)
+    run = button.click(
+        generate,
+        inputs=[emotion, intensity, seed, count, steps, guidance],
+        outputs=[data, files, page],
+        api_name="generate",
+        show_progress="hidden",
+    )
+    cancellable(run, button, stop, page)
+
+
+def seed_input() -> gr.Number:
+    """The seed, and a button for another one."""
+    with gr.Row(elem_classes="ser-seed"):
+        seed = gr.Number(0, label="Seed", info="The same seed gives the same sound.", precision=0, minimum=0, scale=3)
+        other = gr.Button("Another", size="sm", min_width=80, scale=1)
+    other.click(None, outputs=seed, js=f"() => Math.floor(Math.random() * 2 ** {SEED_BITS})")
+    return seed
+
+
+def sampling_inputs(diffusion: Diffusion | None) -> tuple[gr.Slider, gr.Slider]:
+    """Steps and guidance, folded away: the model's own are good."""
+    most = len(diffusion.sigmas) if diffusion else 1
+    usual = min(diffusion.steps, most) if diffusion else 1
+    scale = diffusion.guidance_scale if diffusion else 1.0
+    with gr.Accordion("Sampling", open=False):
+        steps = gr.Slider(1, most, usual, step=1, label="Steps", info="More are slower and cleaner.", precision=0)
+        guidance = gr.Slider(
+            0.0, MAX_GUIDANCE, scale, step=0.1, label="Guidance", info="1 is none; more is more typical, less varied."
+        )
+    return steps, guidance
+
+
+def cancellable(run: Any, button: gr.Button, stop: gr.Button, page: gr.HTML) -> None:
+    """The cancel button works while `run` does."""
+    quiet: dict[str, Any] = {"api_visibility": "private", "queue": False, "show_progress": "hidden"}
+    button.click(lambda: gr.Button(interactive=True), outputs=stop, **quiet)
+    run.then(lambda: gr.Button(interactive=False), outputs=stop, **quiet)
+    stop.click(lambda: (gr.Button(interactive=False), STOPPED), outputs=[stop, page], cancels=run, **quiet)
+
+
+def _title(clip: GeneratedClip) -> str:
+    """What a card is called."""
+    return f"{clip.emotion.capitalize()}, clip {clip.number + 1}"

@@ -1,0 +1,113 @@
+"""onnxruntime sessions: on CUDA when it is there, else on the CPU, and never silently on another than asked for."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from serve.errors import BundleError, DeviceError, InputError
+from serve.settings import Device, usable_cores
+
+Tensors = Mapping[str, NDArray[Any]]
+
+_log = logging.getLogger(__name__)
+_DATATYPES = {"tensor(float)": "FP32", "tensor(int64)": "INT64"}
+_ERRORS_ONLY = 3
+_GPU_FILES = ("/dev/nvidiactl", "/dev/dxg")
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """A graph's input or output: `shape` has -1 where any size fits; optional inputs have a default."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    optional: bool = False
+
+
+@dataclass(frozen=True)
+class ModelIO:
+    """A model as the Open Inference Protocol describes it."""
+
+    name: str
+    version: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+
+class Session:
+    """One graph, ready to run."""
+
+    def __init__(self, path: Path, *, device: Literal["cpu", "cuda"]) -> None:
+        """Load a graph. Raises BundleError when it cannot be loaded, DeviceError when it does not run on `device`."""
+        options = ort.SessionOptions()
+        options.log_severity_level = _ERRORS_ONLY
+        options.intra_op_num_threads = usable_cores()
+        try:
+            self._session = ort.InferenceSession(path, options, providers=_providers(device))
+        except Exception as error:
+            raise BundleError(f"{path}: onnxruntime cannot load it ({error}); export it again") from error
+        provider = self._session.get_providers()[0]
+        if device == "cuda" and provider != "CUDAExecutionProvider":
+            raise DeviceError(f"{path.name}: runs on {provider}, not on CUDA; check the driver and its CUDA version")
+        self.inputs = tuple(_spec(value) for value in self._session.get_inputs()) + tuple(
+            _spec(value, optional=True) for value in self._session.get_overridable_initializers()
+        )
+        self.outputs = tuple(_spec(value) for value in self._session.get_outputs())
+
+    def run(self, inputs: Tensors, outputs: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
+        """Run the graph; every output if `outputs` is None. Raises InputError for inputs that do not fit."""
+        names = list(outputs or (spec.name for spec in self.outputs))
+        try:
+            results = self._session.run(names, dict(inputs))
+        except Exception as error:
+            raise InputError(f"the model cannot run on these inputs: {str(error).splitlines()[0]}") from error
+        return dict(zip(names, results, strict=True))
+
+
+def choose_device(wanted: Device) -> Literal["cpu", "cuda"]:
+    """The device to run on, said in the log. Raises DeviceError when CUDA is asked for and not there."""
+    if wanted != "cpu" and _cuda_runs():
+        _log.info("execution provider: CUDA")
+        return "cuda"
+    if wanted == "cuda":
+        raise DeviceError("SERMODELS_DEVICE=cuda, but onnxruntime finds no CUDA device; use auto or cpu")
+    _log.info("execution provider: CPU, %d threads%s", usable_cores(), "" if wanted == "cpu" else " (no CUDA device)")
+    return "cpu"
+
+
+@cache
+def _cuda_runs() -> bool:
+    """Whether this build has CUDA and the machine has a device; its libraries are loaded then."""
+    if "CUDAExecutionProvider" not in ort.get_available_providers():
+        return False
+    if not any(Path(file).exists() for file in _GPU_FILES):
+        return False
+    ort.preload_dlls()
+    return True
+
+
+def _providers(device: Literal["cpu", "cuda"]) -> list[Any]:
+    """Providers in the order of preference; without TF32, which costs precision in the front end."""
+    if device == "cpu":
+        return ["CPUExecutionProvider"]
+    cuda = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
+    return [("CUDAExecutionProvider", cuda), "CPUExecutionProvider"]
+
+
+def _spec(value: Any, *, optional: bool = False) -> TensorSpec:
+    """A graph's value as the protocol describes it."""
+    shape = tuple(size if isinstance(size, int) else -1 for size in value.shape)
+    return TensorSpec(value.name, _DATATYPES[value.type], shape, optional)
+
+
+def scalar(value: float | int, kind: type[np.generic]) -> NDArray[Any]:
+    """A scalar as graphs take it."""
+    return np.array(value, dtype=kind)
