@@ -31,7 +31,7 @@ def export_champion(run: Run, *, hifigan: Path | None = None, triton: Path | Non
         diffusion = tracking.version_by_alias(DIFFUSION_MODEL, CHAMPION) if alias == CHAMPION else None
         with tempfile.TemporaryDirectory() as scratch:
             sources = _sources(version, diffusion, Path(scratch), hifigan)
-            bundle = write_bundle(sources, Path(scratch) / "bundle")
+            bundle = write_bundle(sources, Path(scratch) / "bundle", quantise=alias == CHAMPION)
             _register(run, bundle, version, diffusion, alias)
             if triton is not None and alias == CHAMPION:
                 from serve.export.triton import write_triton_repository
@@ -116,9 +116,9 @@ def _register(
     manifest = bundle.manifest
     numbers = {f"parity/{name}": value for name, value in manifest.parity.items()} | dict(manifest.metrics)
     run.log_metrics({f"{alias}/{name}": value for name, value in numbers.items()})
-    tracking.register_onnx(run, bundle.path(CLASSIFIER), version, place=place)
+    tracking.register_onnx(bundle.path(CLASSIFIER), version, place=place)
     if diffusion is not None:
-        tracking.register_onnx(run, bundle.path(SAMPLER), diffusion, place=place)
+        tracking.register_onnx(bundle.path(SAMPLER), diffusion, place=place)
 
 
 def fetch_bundle(folder: Path, *, alias: str = CHAMPION) -> Bundle | None:

@@ -287,7 +287,7 @@ def git_commit() -> str:
     return described.stdout.strip()
 
 
-def register_onnx(run: Run, file: Path, parent: ModelVersion, *, place: str) -> ModelVersion:
+def register_onnx(file: Path, parent: ModelVersion, *, place: str) -> ModelVersion:
     """Log a graph with the ONNX flavour and register it beside its parent's version, under the parent's aliases."""
     model = onnx.load(file)
     required = {value.name for value in model.graph.input} - {value.name for value in model.graph.initializer}

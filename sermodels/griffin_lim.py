@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from sermodels.config import FrontEndConfig
-from sermodels.fourier import ShortTimeFourier, Spectrum
+from sermodels.fourier import Gain, ShortTimeFourier, Spectrum
 from sermodels.mel_inversion import SMALLEST, MelInversion
 
 PEAK = 0.7
@@ -14,6 +14,9 @@ ITERATIONS = 32
 MOMENTUM = 0.99
 PHASE_FRAMES = 64
 """Frames after which the initial phases repeat."""
+
+
+Magnitude = Float[Tensor, "row batch frame 1 column"]
 
 
 class GriffinLim(nn.Module):
@@ -37,23 +40,33 @@ class GriffinLim(nn.Module):
 
     def forward(self, log_mel: Float[Tensor, "batch mel frame"]) -> Float[Tensor, "batch sample"]:
         """Waveform of each clip."""
+        spectrum, magnitude, gain = self.begin(log_mel)
+        rebuilt = torch.zeros_like(spectrum)
+        for _ in range(self.iterations):
+            spectrum, rebuilt = self.step(spectrum, rebuilt, magnitude, gain)
+        return self.end(spectrum, gain)
+
+    def begin(self, log_mel: Float[Tensor, "batch mel frame"]) -> tuple[Spectrum, Magnitude, Gain]:
+        """The first spectrum, the magnitude that all have, and what overlapping frames are multiplied by."""
         magnitude = self.magnitude(log_mel)[..., self.transform.bins].permute(2, 0, 1, 3)[:, :, :, None]
         frames = torch.arange(log_mel.shape[2], device=log_mel.device) % PHASE_FRAMES
-        spectrum: Spectrum = magnitude * self.phases[:, None, frames]
-        gain = self.transform.gain(log_mel.shape[2])
-        previous: Spectrum | None = None
-        for _ in range(self.iterations):
-            rebuilt = self.transform(self.transform.inverse(spectrum, gain))
-            spectrum, previous = self._with_magnitude(magnitude, rebuilt, previous), rebuilt
-        return to_peak(self.transform.waveform(self.transform.inverse(spectrum, gain)))
+        return magnitude * self.phases[:, None, frames], magnitude, self.transform.gain(log_mel.shape[2])
 
-    def _with_magnitude(self, magnitude: Tensor, rebuilt: Spectrum, previous: Spectrum | None) -> Spectrum:
-        """The wanted magnitude with the rebuilt spectrum's phase, which runs ahead by the momentum."""
-        ahead = rebuilt
-        if previous is not None:
-            ahead = rebuilt - self.momentum / (1.0 + self.momentum) * previous
+    def step(
+        self, spectrum: Spectrum, rebuilt: Spectrum, magnitude: Magnitude, gain: Gain
+    ) -> tuple[Spectrum, Spectrum]:
+        """The next spectrum and the one of its waveform, before it is given the magnitude; takes the last one of those.
+
+        The phase runs ahead by the momentum. At first there is nothing to run ahead of, and `rebuilt` is zero.
+        """
+        now = self.transform(self.transform.inverse(spectrum, gain))
+        ahead = now - self.momentum / (1.0 + self.momentum) * rebuilt
         power = (ahead * ahead).sum(dim=3, keepdim=True)
-        return ahead * (magnitude / power.clamp(min=SMALLEST).sqrt())
+        return ahead * (magnitude / power.clamp(min=SMALLEST).sqrt()), now
+
+    def end(self, spectrum: Spectrum, gain: Gain) -> Float[Tensor, "batch sample"]:
+        """The waveform at its peak."""
+        return to_peak(self.transform.waveform(self.transform.inverse(spectrum, gain)))
 
 
 def to_peak(waveform: Float[Tensor, "batch sample"]) -> Float[Tensor, "batch sample"]:

@@ -7,6 +7,7 @@ from fastapi import APIRouter, File, Request, UploadFile
 
 from serve.answers import MAX_COUNT, MAX_GUIDANCE, MAX_INTENSITY, MAX_STEPS
 from serve.context import RoleOf, bundle_of, request_id, service_of
+from serve.jobs import Admission
 from serve.problems import responses
 from serve.schemas import ClassifyAnswer, ModelAnswer, ModelSummary
 
@@ -29,7 +30,9 @@ async def classify(
     """
     service = service_of(request)
     bundle = bundle_of(service, model)
-    result = await service.classify(await file.read(), challenger=model == "challenger")
+    admission: Admission = request.app.state.admission
+    with admission.enter():
+        result = await service.classify(await file.read(), challenger=model == "challenger")
     return ClassifyAnswer.of(result, bundle=bundle, request_id=request_id())
 
 

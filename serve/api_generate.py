@@ -12,13 +12,15 @@ from starlette.types import Receive, Scope, Send
 from serve.answers import GeneratedClip, Progress
 from serve.context import request_id, service_of
 from serve.errors import InputError, ServeError, UnavailableError
-from serve.jobs import Jobs, cancellable, until
+from serve.jobs import Admission, Jobs, begun, cancellable, until
 from serve.problems import error_body, message_of, responses
 from serve.schemas import CancelAnswer, Clip, EditForm, GenerateAnswer, GenerateBody
 from serve.wav import wav_bytes
 
 Events = AsyncGenerator[Progress | GeneratedClip, None]
 WAV, NDJSON = "audio/wav", "application/x-ndjson"
+PATIENCE_S = 0.25
+"""What fails before this is answered with its status; after it the lines begin, and an error is one of them."""
 
 router = APIRouter(prefix="/v1", tags=["generate"])
 
@@ -68,8 +70,10 @@ async def generate(request: Request, body: GenerateBody) -> Response:
 )
 async def edit(request: Request, form: Annotated[EditForm, Form()]) -> Response:
     """Add noise to the recording and take it away again towards the emotion; `strength` says how much."""
-    events = service_of(request).edit(await form.file.read(), form.request())
-    return await _answer(request, events, seed=form.seed, stream=form.stream)
+    admission: Admission = request.app.state.admission
+    with admission.enter():
+        events = service_of(request).edit(await form.file.read(), form.request())
+        return await _answer(request, events, seed=form.seed, stream=form.stream)
 
 
 @router.delete(
@@ -104,7 +108,7 @@ def _wants_wav(request: Request, *, stream: bool) -> bool:
 async def _answer(request: Request, events: Events, *, seed: int, stream: bool) -> Response:
     """The clips in the form that was asked for."""
     if stream:
-        return Lines(_lines(request, events, seed=seed))
+        return Lines(_lines(request, await begun(events, patience_s=PATIENCE_S), seed=seed))
     async with cancellable(request, request_id()) as stop, aclosing(until(stop, events)) as running:
         clips = [event async for event in running if isinstance(event, GeneratedClip)]
     if _wants_wav(request, stream=stream):

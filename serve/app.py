@@ -11,7 +11,7 @@ from starlette.routing import Mount
 
 from serve import api, api_classify, api_generate, inference_protocol
 from serve.context import PROVIDERS
-from serve.jobs import Jobs
+from serve.jobs import Admission, Jobs
 from serve.metrics import Metrics
 from serve.middleware import Access, ApiKey, BodyLimit, Failures, RequestId
 from serve.problems import install_demo_handler, install_handlers
@@ -61,6 +61,7 @@ def _set_state(app: FastAPI, service: Service) -> None:
     app.state.service = service
     app.state.draining = False
     app.state.jobs = Jobs()
+    app.state.admission = Admission(service.settings.queue_size)
     app.state.metrics = metrics = Metrics()
     service.observe = metrics.observe
     bundles = {"champion": service.bundle} | ({"challenger": service.challenger} if service.challenger else {})
@@ -91,8 +92,6 @@ def _add_demo(app: FastAPI, service: Service) -> FastAPI:
     """The demo at /, in the same process."""
     from serve.demo import mount_demo
 
-    if service.settings.api_key is not None:
-        LOG.warning("the API key protects /v1 and /v2; the demo at / is open to all (--no-demo leaves it out)")
     mount_demo(app, service)
     for route in app.routes:
         if isinstance(route, Mount) and isinstance(route.app, FastAPI):

@@ -6,7 +6,6 @@ import os
 from fastapi import FastAPI
 
 from serve.demo_files import private_folder
-from serve.demo_style import CSS
 from serve.service import Service
 
 
@@ -20,6 +19,7 @@ def mount_demo(app: FastAPI, service: Service) -> FastAPI:
     import gradio as gr
 
     from serve.demo_page import build_page
+    from serve.demo_style import CSS, theme
 
     page = build_page(service)
     page.has_launched = True  # before this is set, Gradio does not check which files a request names
@@ -35,6 +35,7 @@ def mount_demo(app: FastAPI, service: Service) -> FastAPI:
         footer_links=[],
         run_history=False,
         ssr_mode=False,
+        theme=theme(),
         css=CSS,
     )
     return app

@@ -1,10 +1,13 @@
 """The demo's looks, in Gradio's own colours, so that light and dark follow its theme."""
 
+import gradio as gr
+
 CSS = """
 .gradio-container { max-width: 1180px !important; margin-inline: auto !important; }
+.gradio-container .html-container { padding: 0 !important; }
 .ser-header h1 { font-size: 1.7rem; font-weight: 650; margin: .4rem 0 .1rem; color: var(--body-text-color); }
-.ser-header p { margin: 0; color: var(--body-text-color-subdued); font-size: 1rem; max-width: 46rem; }
-.ser-label { margin: 0 0 -.6rem; font-size: var(--block-label-text-size); color: var(--body-text-color-subdued); }
+.ser-header p { margin: 0; color: var(--body-text-color-subdued); font-size: 1rem; }
+.ser-label { margin: .3rem 0 -.5rem; font-size: var(--block-label-text-size); color: var(--body-text-color-subdued); }
 .ser-examples { gap: .4rem !important; flex-wrap: wrap; }
 .ser-examples button { flex: 0 1 auto !important; width: auto; }
 .ser-seed { align-items: end; }
@@ -32,9 +35,11 @@ CSS = """
 .ser-note strong { color: var(--body-text-color); }
 .ser-plot { margin: .8rem 0 0; display: grid; grid-template-columns: 2.4rem minmax(0, 1fr);
   grid-template-rows: auto 8.5rem 1.5rem; }
-.ser-plot figcaption { grid-column: 2; font-size: .84rem; color: var(--body-text-color-subdued); margin-bottom: .3rem; }
-.ser-plot > img, .ser-plot > svg { grid-column: 2; grid-row: 2; width: 100% !important; height: 100% !important;
-  max-width: none; margin: 0 !important; border-radius: 4px; display: block; }
+.ser-plot figcaption { grid-column: 1 / -1; font-size: .84rem; color: var(--body-text-color-subdued);
+  margin-bottom: .5rem; }
+.ser-pane { grid-column: 2; grid-row: 2; position: relative; overflow: hidden; border-radius: 4px; }
+.ser-pane > img, .ser-pane > svg { position: absolute; inset: 0; width: 100% !important; height: 100% !important;
+  max-width: none; margin: 0 !important; }
 .ser-axis-y { grid-column: 1; grid-row: 2; position: relative; }
 .ser-axis-x { grid-column: 2; grid-row: 3; position: relative; }
 .ser-axis-y, .ser-axis-x { font-size: .72rem; line-height: 1; color: var(--body-text-color-subdued);
@@ -42,7 +47,6 @@ CSS = """
 .ser-axis-y span { position: absolute; right: .55rem; transform: translateY(50%); }
 .ser-axis-y span::after { content: ""; position: absolute; right: -.5rem; top: 50%; width: .3rem;
   border-top: 1px solid currentColor; }
-.ser-axis-y b { position: absolute; right: .2rem; top: -1.1rem; font-weight: 400; }
 .ser-axis-x span { position: absolute; top: .5rem; transform: translateX(-50%); }
 .ser-axis-x span::before { content: ""; position: absolute; left: 50%; top: -.42rem; height: .3rem;
   border-left: 1px solid currentColor; }
@@ -55,7 +59,11 @@ CSS = """
 .ser-legend { grid-column: 1 / -1; grid-row: 4; display: flex; flex-wrap: wrap; gap: .2rem .9rem; font-size: .8rem;
   margin-top: .3rem; }
 .ser-progress { display: block; font-size: .9rem; margin-bottom: .8rem; color: var(--body-text-color); }
-.ser-progress progress { display: block; width: 100%; height: .6rem; margin-top: .3rem; accent-color: #d9730d; }
+.ser-progress progress { display: block; width: 100%; height: .6rem; margin-top: .3rem; border: 0; border-radius: .3rem;
+  overflow: hidden; appearance: none; background: var(--border-color-primary); }
+.ser-progress progress::-webkit-progress-bar { background: var(--border-color-primary); }
+.ser-progress progress::-webkit-progress-value { background: #d9730d; }
+.ser-progress progress::-moz-progress-bar { background: #d9730d; }
 .ser-prose { max-width: 50rem; }
 .ser-prose table { display: block; overflow-x: auto; }
 .ser-prose pre { overflow-x: auto; }
@@ -64,5 +72,15 @@ button:focus-visible, input:focus-visible, a:focus-visible, [role=tab]:focus-vis
 @media (max-width: 480px) {
   .gradio-container { padding-inline: .6rem !important; }
   .ser-card { padding: .8rem; }
+  .gradio-container .tab-container button { padding-inline: .55rem !important; font-size: .9rem; }
 }
 """
+
+
+def theme() -> gr.themes.Base:
+    """Gradio's own, with text that can be read and a bold face that is whole: its semi-bold has capitals only."""
+    families = (gr.themes.LocalFont("Source Sans Pro", weights=(400, 700)), "ui-sans-serif", "system-ui", "sans-serif")
+    mono = (gr.themes.LocalFont("IBM Plex Mono", weights=(400, 700)), "ui-monospace", "Consolas", "monospace")
+    subdued = {"body_text_color_subdued": "#5b6472", "body_text_color_subdued_dark": "#a9b0bd"}
+    info = {"block_info_text_color": "#5b6472", "block_info_text_color_dark": "#a9b0bd"}
+    return gr.themes.Default(font=families, font_mono=mono).set(**subdued, **info)

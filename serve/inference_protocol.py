@@ -4,10 +4,10 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from serve.answers import MAX_STEPS
 from serve.api import is_ready
 from serve.context import service_of
 from serve.errors import ServeError
+from serve.jobs import Admission
 from serve.protocol_schemas import (
     HEADER_LENGTH,
     IndexEntry,
@@ -23,9 +23,8 @@ from serve.protocol_schemas import (
     problems,
 )
 from serve.sessions import ModelIO, TensorSpec
+from serve.tensor_limits import Limits, check_inputs
 from serve.tensors import Array, InferRequest, ProtocolError, binary_outputs, encode_response, parse_request
-
-MAX_BATCH = 64
 
 router = APIRouter(prefix="/v2", tags=["Open Inference Protocol v2"])
 
@@ -103,11 +102,19 @@ async def model_ready(request: Request, name: str, version: str | None = None) -
 async def infer(request: Request, name: str, version: str | None = None) -> Response:
     """Tensors in, tensors out; as JSON, or as raw bytes behind the JSON."""
     model = _model(request, name, version)
-    asked, arrays = parse_request(await request.body(), request.headers.get(HEADER_LENGTH))
-    _check_inputs(model, asked, arrays)
-    names = _output_names(model, asked)
-    results = await service_of(request).infer(name, arrays, names)
+    admission: Admission = request.app.state.admission
+    with admission.enter():
+        asked, arrays = parse_request(await request.body(), request.headers.get(HEADER_LENGTH))
+        check_inputs(model, asked, arrays, _limits(request))
+        names = _output_names(model, asked)
+        results = await service_of(request).infer(name, arrays, names)
     return _response(model, asked, {output: results[output] for output in names})
+
+
+def _limits(request: Request) -> Limits:
+    """What the diffusion graphs may be asked for."""
+    diffusion = service_of(request).bundle.manifest.diffusion
+    return Limits(frames=4 * diffusion.frames, steps=len(diffusion.sigmas)) if diffusion else Limits()
 
 
 def _response(model: ModelIO, asked: InferRequest, results: dict[str, Array]) -> Response:
@@ -151,30 +158,3 @@ def _output_names(model: ModelIO, asked: InferRequest) -> list[str]:
     if unknown := [name for name in wanted if name not in known]:
         raise ProtocolError(f"output {unknown[0]}: is not of {model.name}; it has {', '.join(known)}")
     return wanted
-
-
-def _check_inputs(model: ModelIO, asked: InferRequest, arrays: dict[str, Array]) -> None:
-    """Names, datatypes, shapes and sizes fit the model. Raises ProtocolError."""
-    specs = {spec.name: spec for spec in model.inputs}
-    for tensor in asked.inputs:
-        if tensor.name not in specs:
-            raise ProtocolError(f"input {tensor.name}: is not of {model.name}; it takes {', '.join(specs)}")
-        _check_tensor(specs[tensor.name], tensor.datatype, arrays[tensor.name])
-    if missing := [name for name in specs if name not in arrays]:
-        raise ProtocolError(f"input {missing[0]}: is missing; {model.name} takes {', '.join(specs)}")
-    batches = {array.shape[0] for name, array in arrays.items() if specs[name].shape[:1] == (-1,)}
-    if len(batches) > 1 or max(batches, default=1) > MAX_BATCH:
-        raise ProtocolError(f"batch sizes {sorted(batches)}: must be the same for all inputs, at most {MAX_BATCH}")
-
-
-def _check_tensor(spec: TensorSpec, datatype: str, array: Array) -> None:
-    """One input fits."""
-    if datatype != spec.datatype:
-        raise ProtocolError(f"input {spec.name}: datatype {datatype}; must be {spec.datatype}")
-    fits = len(array.shape) == len(spec.shape) and all(
-        wanted in (-1, size) for size, wanted in zip(array.shape, spec.shape, strict=True)
-    )
-    if not fits:
-        raise ProtocolError(f"input {spec.name}: shape {list(array.shape)}; must be {list(spec.shape)}")
-    if spec.name == "steps" and not ((array >= 1) & (array <= MAX_STEPS)).all():
-        raise ProtocolError(f"input steps: {array.max()}; must be 1 to {MAX_STEPS}")

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from fastapi import Request
 
-from serve.errors import ServeError
+from serve.errors import BusyError, ServeError
 
 T = TypeVar("T")
 
@@ -45,6 +45,25 @@ class Jobs:
         return bool(stops)
 
 
+class Admission:
+    """How many requests may hold a recording or tensors in memory at once."""
+
+    def __init__(self, limit: int) -> None:
+        """Nobody is in."""
+        self._limit, self._inside = limit, 0
+
+    @contextmanager
+    def enter(self) -> Iterator[None]:
+        """Be one of them; enter before the body is in memory. Raises BusyError."""
+        if self._inside >= self._limit:
+            raise BusyError(f"{self._inside} requests are in work already; try again in a moment")
+        self._inside += 1
+        try:
+            yield
+        finally:
+            self._inside -= 1
+
+
 @asynccontextmanager
 async def cancellable(request: Request, request_id: str) -> AsyncIterator[asyncio.Event]:
     """An event that is set when the client leaves or the request is cancelled. The body must have been read."""
@@ -72,6 +91,28 @@ async def until(stop: asyncio.Event, events: AsyncGenerator[T, None]) -> AsyncGe
             yield event
     finally:
         stopped.cancel()
+        await events.aclose()
+
+
+async def begun(events: AsyncGenerator[T, None], *, patience_s: float) -> AsyncGenerator[T, None]:
+    """The same events, the first of them asked for already: what fails within `patience_s` is raised here."""
+    first = asyncio.create_task(_next(events))
+    await asyncio.wait({first}, timeout=patience_s)
+    if first.done():
+        first.result()
+    return _continued(first, events)
+
+
+async def _continued(first: "asyncio.Task[T | None]", events: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
+    """The first event, which may still be on its way, and all others."""
+    try:
+        event = await first
+        while event is not None:
+            yield event
+            event = await _next(events)
+    finally:
+        first.cancel()
+        await asyncio.wait({first})
         await events.aclose()
 
 

@@ -62,9 +62,9 @@ def log_mel_picture(log_mel: NDArray[np.floating], front_end: FrontEndConfig, *,
     source = base64.b64encode(log_mel_png(log_mel)).decode("ascii")
     heard = f"{title}: level by frequency, {front_end.f_min_hz / 1000:g} to {front_end.f_max_hz / 1000:g} kHz, over"
     return (
-        f'<figure class="ser-plot"><figcaption>{escape(title)}</figcaption>'
-        f'<div class="ser-axis-y">{_frequency_ticks(front_end)}<b>kHz</b></div>'
-        f'<img src="data:image/png;base64,{source}" alt="{escape(heard)} {duration_s:.1f} s" draggable="false">'
+        f'<figure class="ser-plot"><figcaption>{escape(title)}, kHz</figcaption>'
+        f'<div class="ser-axis-y">{_frequency_ticks(front_end)}</div>'
+        f'<div class="ser-pane"><img src="data:image/png;base64,{source}" alt="{escape(heard)} {duration_s:.1f} s"></div>'
         f"{_time_axis(duration_s)}</figure>"
     )
 
@@ -99,8 +99,8 @@ def timeline_picture(windows: Sequence[Window], labels: Sequence[str], *, durati
         '<figure class="ser-plot ser-timeline"><figcaption>Over time</figcaption>'
         '<div class="ser-axis-y"><span style="bottom:100%">100&nbsp;%</span><span style="bottom:50%">50</span>'
         '<span style="bottom:0">0</span></div>'
-        f'<svg role="img" aria-label="{escape(heard)}" viewBox="0 0 {duration_s:.2f} 1" preserveAspectRatio="none">'
-        f'{"".join(areas)}<g class="ser-quiet">{"".join(quiet)}</g></svg>'
+        f'<div class="ser-pane"><svg role="img" aria-label="{escape(heard)}" viewBox="0 0 {duration_s:.2f} 1" preserveAspectRatio="none" shape-rendering="crispEdges">'
+        f'{"".join(areas)}<g class="ser-quiet">{"".join(quiet)}</g></svg></div>'
         f"{_time_axis(duration_s)}{_legend(labels, with_quiet=bool(quiet))}</figure>"
     )
 

@@ -67,7 +67,7 @@ def parse_request(body: bytes, header_length: str | None) -> tuple[InferRequest,
 def encode_response(
     head: Mapping[str, Any], arrays: Mapping[str, Array], *, datatypes: Mapping[str, str], binary: frozenset[str]
 ) -> tuple[bytes, int | None]:
-    """The body, and the length of its JSON if bytes follow."""
+    """The body, and the length of its JSON if bytes follow. Raises ProtocolError."""
     outputs, chunks = [], []
     for name, array in arrays.items():
         output: dict[str, Any] = {"name": name, "datatype": datatypes[name], "shape": list(array.shape)}
@@ -75,8 +75,10 @@ def encode_response(
         if name in binary:
             chunks.append(values.tobytes())
             output["parameters"] = {"binary_data_size": values.nbytes}
-        else:
+        elif np.isfinite(values).all():
             output["data"] = values.ravel().tolist()
+        else:
+            raise ProtocolError(f"output {name}: is not finite for these inputs, which JSON cannot say")
         outputs.append(output)
     text = json.dumps({**head, "outputs": outputs}).encode()
     return b"".join([text, *chunks]), len(text) if binary else None

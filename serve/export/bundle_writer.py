@@ -44,7 +44,8 @@ from serve.wav import wav_bytes
 
 CALIBRATION_CLIPS = 96
 PARITY_CLIPS = 8
-PARITY_STEPS = 10
+PARITY_STEPS = 5
+PARITY_FRAMES = 64
 
 Waveforms = list[NDArray[np.float32]]
 
@@ -63,8 +64,10 @@ class Sources:
     hifigan: Path | None = None
 
 
-def write_bundle(sources: Sources, folder: Path, *, say: Callable[[str], None] = print) -> Bundle:
-    """Write a whole bundle into an empty folder.
+def write_bundle(
+    sources: Sources, folder: Path, *, quantise: bool = True, say: Callable[[str], None] = print
+) -> Bundle:
+    """Write a whole bundle into an empty folder; `quantise` tries an int8 classifier as well.
 
     Without recordings there is no int8 graph, and parity is measured on made-up sound. Raises WeightsError, BundleError
     and StorageError.
@@ -76,7 +79,7 @@ def write_bundle(sources: Sources, folder: Path, *, say: Callable[[str], None] =
     clips = development or [read_waveform(path, sample_rate_hz=_rate(config)) for path in _example_files(folder)]
     say("exporting the classifier")
     metrics, parity = dict(sources.metrics), _classifier(sources, folder, clips)
-    if sources.development and sources.training:
+    if quantise and sources.development and sources.training:
         say("quantising the classifier")
         metrics |= _quantised(sources, folder, say)
     diffusion = None
@@ -176,7 +179,7 @@ def _one_log_mel(folder: Path, config: Config) -> NDArray[np.float32]:
     waveform = read_waveform(_example_files(folder)[0], sample_rate_hz=_rate(config))
     session = Session(folder / CLASSIFIER, device="cpu")
     log_mel: NDArray[np.float32] = session.run({"waveform": waveform[None]}, ["log_mel"])["log_mel"][0]
-    return log_mel
+    return log_mel[:, :PARITY_FRAMES]
 
 
 def _write_examples(sources: Sources, folder: Path) -> None:
@@ -186,7 +189,7 @@ def _write_examples(sources: Sources, folder: Path) -> None:
         if clip is None:
             continue
         with atomic_write(folder / EXAMPLES / f"{emotion}.wav") as temporary:
-            temporary.write_bytes(wav_bytes(render(clip), clip.style.sample_rate_hz))
+            temporary.write_bytes(wav_bytes(render(clip).astype(np.float32), clip.style.sample_rate_hz))
 
 
 def _example_files(folder: Path) -> list[Path]:

@@ -27,11 +27,11 @@ def model_card(manifest: Manifest) -> str:
             f"Emotions: {', '.join(manifest.labels)}. Acted speech in German and English; spontaneous speech, other",
             "languages, children and telephone lines are unlike it, and the answers are worse there.",
             "",
-            "**Data.** EmoDB (Burkhardt et al. 2005) is free to use with citation. RAVDESS (Livingstone & Russo 2018) is",
-            "CC BY-NC-SA 4.0, so a model trained on it is not for commercial use.",
+            "**Data.** EmoDB (Burkhardt et al. 2005) is free to use with citation. RAVDESS (Livingstone & Russo",
+            "2018) is CC BY-NC-SA 4.0, so a model trained on it is not for commercial use.",
             "",
-            "**Not for** decisions about a person: hiring, policing, insurance, schooling, health, or watching people at",
-            "work. The model hears how a voice sounds, not what somebody feels.",
+            "**Not for** decisions about a person: hiring, policing, insurance, schooling, health, or watching",
+            "people at work. The model hears how a voice sounds, not what somebody feels.",
             "",
         ]
     )

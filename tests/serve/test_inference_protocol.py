@@ -12,9 +12,9 @@ from starlette.testclient import TestClient
 from tritonclient.utils import InferenceServerException
 
 from serve.app import create_app
-from serve.inference_protocol import MAX_BATCH
 from serve.service import Service
 from serve.settings import Settings
+from serve.tensor_limits import MAX_BATCH
 from tests.serve.serving import Server, serving
 
 WAVEFORM = np.random.default_rng(0).normal(scale=0.1, size=(2, 8000)).astype(np.float32)
