@@ -4,8 +4,8 @@
 #   docker run --rm -v sermodels:/workspace -v "$PWD/data:/data:ro" sermodels -P preset=quick -P data_dir=/data
 #   docker build -t sermodels-serve --target cpu .           a server of one bundle: only what serving needs
 #   docker build -t sermodels-serve:cuda --target cuda .     the same on an NVIDIA GPU, with `docker run --gpus all`
-#   docker run --rm -p 127.0.0.1:8000:8000 -v "$PWD/bundle:/bundle:ro" sermodels-serve
-# compose.yaml runs the servers locked down. A bundle comes from `mlflow run . -e export`.
+#   docker run --rm -p 127.0.0.1:8000:8000 -v "$PWD/workspace/served/champion:/bundle:ro" sermodels-serve
+# compose.yaml runs the servers locked down. The bundle is the one that `make serve` fetched from the registry.
 
 FROM python:3.11-slim AS uv
 COPY requirements.lock /

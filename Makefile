@@ -20,6 +20,7 @@ export DO_NOT_TRACK := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export GRADIO_ANALYTICS_ENABLED := False
+export ORT_DISABLE_TELEMETRY := 1
 export PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS := 120
 export UV_HTTP_TIMEOUT := 300
 
@@ -56,9 +57,12 @@ format: $(READY) ## put the code into shape
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-lock: $(READY) ## write requirements.lock and conda.yaml anew from pyproject.toml
+lock: $(READY) ## write requirements.lock, conda.yaml and the locks of the images anew
 	$(BIN)/uv pip compile pyproject.toml --extra dev --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-header -q -o requirements.lock
+	for image in cpu cuda; do $(BIN)/uv pip compile serve/requirements-$$image.in -c requirements.lock \
+		--python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q \
+		-o serve/requirements-$$image.lock || exit 1; done
 	$(BIN)/python tools/conda_yaml.py
 
 map: $(READY) ## write README's file map anew from the modules' first lines

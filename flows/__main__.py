@@ -80,6 +80,7 @@ def use_workspace(workspace: Path) -> None:
     for switch in ("MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK"):
         os.environ.setdefault(switch, "true")
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
 def run(options: argparse.Namespace) -> None:

@@ -12,16 +12,20 @@ from sermodels.checkpoint import load_tensors
 from sermodels.config import Config
 from sermodels.corpora.utterance import Utterance
 from sermodels.errors import SermodelsError
-from sermodels.files import read_json
+from sermodels.files import read_json, sha256_of_file, sha256_of_json
 from serve.bundle import CLASSIFIER, MANIFEST, SAMPLER, Bundle, ModelVersion, Provenance, load_bundle
 from serve.export.bundle_writer import Sources, write_bundle
+
+VERSION = 1
+"""Bumped by hand when the same checkpoints would give other graphs."""
 
 
 def export_champion(run: Run, *, hifigan: Path | None = None, triton: Path | None = None) -> list[str]:
     """Export the champion with the diffusion model, and the challenger's classifier if there is one.
 
-    Each bundle is logged to the run, its ONNX models are registered with the aliases of their parents. Returns the
-    aliases exported. Raises RegistryError when nothing is registered, BundleError, WeightsError and StorageError.
+    Each bundle is logged to the run, its ONNX models are registered with the aliases of their parents; what was
+    exported before is used again. Returns the aliases exported. Raises RegistryError when nothing is registered,
+    BundleError, WeightsError and StorageError.
     """
     done = []
     for alias in (CHAMPION, CHALLENGER):
@@ -29,18 +33,36 @@ def export_champion(run: Run, *, hifigan: Path | None = None, triton: Path | Non
         if version is None:
             continue
         diffusion = tracking.version_by_alias(DIFFUSION_MODEL, CHAMPION) if alias == CHAMPION else None
-        with tempfile.TemporaryDirectory() as scratch:
-            sources = _sources(version, diffusion, Path(scratch), hifigan)
-            bundle = write_bundle(sources, Path(scratch) / "bundle", quantise=alias == CHAMPION)
-            _register(run, bundle, version, diffusion, alias)
-            if triton is not None and alias == CHAMPION:
-                from serve.export.triton import write_triton_repository
-
-                write_triton_repository(bundle, triton)
+        key = _export_key(version, diffusion, hifigan)
+        if tracking.share_aliases(version, key):
+            print(f"{version.name} {alias}: version {version.version} is exported already")
+        else:
+            with tempfile.TemporaryDirectory() as scratch:
+                sources = _sources(version, diffusion, Path(scratch), hifigan)
+                bundle = write_bundle(sources, Path(scratch) / "bundle", quantise=alias == CHAMPION)
+                _register(run, bundle, version, diffusion, alias, key)
         done.append(alias)
     if not done:
         raise RegistryError(nothing_registered(CLASSIFIER_MODEL))
+    if triton is not None:
+        _write_triton(triton)
     return done
+
+
+def _export_key(version: RegisteredVersion, diffusion: RegisteredVersion | None, hifigan: Path | None) -> str:
+    """What identifies an export: the checkpoints, the vocoder's file and the exporter's version."""
+    keys = [one.tags[tracking.STAGE_KEY_TAG] if one else "" for one in (version, diffusion)]
+    return sha256_of_json([VERSION, *keys, sha256_of_file(hifigan) if hifigan else ""])
+
+
+def _write_triton(folder: Path) -> None:
+    """The champion's bundle as a Triton model repository."""
+    from serve.export.triton import write_triton_repository
+
+    with tempfile.TemporaryDirectory() as scratch:
+        bundle = fetch_bundle(Path(scratch) / "bundle")
+        if bundle is not None:
+            write_triton_repository(bundle, folder)
 
 
 class RegistryError(SermodelsError):
@@ -61,15 +83,17 @@ def _sources(
     """Checkpoints, config, figures and recordings of a registered version."""
     classifier = tracking.fetch_checkpoint(version, scratch / "classifier")
     _, header = load_tensors(classifier)
+    config = Config.model_validate(header["config"])
     training, development = _recordings(version, scratch)
     return Sources(
         classifier=classifier,
         diffusion=tracking.fetch_checkpoint(diffusion, scratch / "diffusion") if diffusion else None,
-        config=Config.model_validate(header["config"]),
+        config=config,
         provenance=Provenance(
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             git_commit=tracking.git_commit(),
             data_digest=version.tags["data_digest"],
+            protocol=config.split.protocol,
             synthetic_speech=version.tags["synthetic_speech"] == "true",
             classifier=_source(version),
             diffusion=_source(diffusion) if diffusion else None,
@@ -108,7 +132,7 @@ def _recordings(version: RegisteredVersion, scratch: Path) -> tuple[list[Utteran
 
 
 def _register(
-    run: Run, bundle: Bundle, version: RegisteredVersion, diffusion: RegisteredVersion | None, alias: str
+    run: Run, bundle: Bundle, version: RegisteredVersion, diffusion: RegisteredVersion | None, alias: str, key: str
 ) -> None:
     """Log the bundle and its figures, and register its ONNX models beside their parents' versions."""
     place = tracking.BUNDLE_ARTIFACTS.format(alias=alias)
@@ -116,9 +140,9 @@ def _register(
     manifest = bundle.manifest
     numbers = {f"parity/{name}": value for name, value in manifest.parity.items()} | dict(manifest.metrics)
     run.log_metrics({f"{alias}/{name}": value for name, value in numbers.items()})
-    tracking.register_onnx(bundle.path(CLASSIFIER), version, place=place)
+    tracking.register_onnx(bundle.path(CLASSIFIER), version, key=key, place=place)
     if diffusion is not None:
-        tracking.register_onnx(bundle.path(SAMPLER), diffusion, place=place)
+        tracking.register_onnx(bundle.path(SAMPLER), diffusion, key=key, place=place)
 
 
 def fetch_bundle(folder: Path, *, alias: str = CHAMPION) -> Bundle | None:

@@ -37,7 +37,7 @@ ONNX_REQUIREMENTS = ("numpy", "onnx", "onnxruntime-gpu")
 BUNDLE_ARTIFACTS = "bundle-{alias}"
 ROOT = Path(__file__).resolve().parents[1]
 HOST_TAG, PROCESS_TAG = "sermodels.host", "sermodels.process"
-STAGE_KEY_TAG = "stage_key"
+STAGE_KEY_TAG, EXPORT_KEY_TAG = "stage_key", "export_key"
 EXAMPLE_FRAMES = 32
 MODEL_REQUIREMENTS = ("torch", "torchvision", "numpy", "pydantic", "safetensors", "jaxtyping")
 
@@ -287,7 +287,7 @@ def git_commit() -> str:
     return described.stdout.strip()
 
 
-def register_onnx(file: Path, parent: ModelVersion, *, place: str) -> ModelVersion:
+def register_onnx(file: Path, parent: ModelVersion, *, key: str, place: str) -> ModelVersion:
     """Log a graph with the ONNX flavour and register it beside its parent's version, under the parent's aliases."""
     model = onnx.load(file)
     required = {value.name for value in model.graph.input} - {value.name for value in model.graph.initializer}
@@ -299,13 +299,23 @@ def register_onnx(file: Path, parent: ModelVersion, *, place: str) -> ModelVersi
     logged = mlflow.onnx.log_model(
         model, name=name, signature=signature, pip_requirements=list(ONNX_REQUIREMENTS), save_as_external_data=False
     )
-    tags = {"parent_version": str(parent.version), "bundle": place, **parent.tags}
+    tags = {"parent_version": str(parent.version), EXPORT_KEY_TAG: key, "bundle": place, **parent.tags}
     version = mlflow.register_model(logged.model_uri, name, tags=tags)
-    client = MlflowClient()
+    share_aliases(parent, key)
+    return version
+
+
+def share_aliases(parent: ModelVersion, key: str) -> bool:
+    """Give the aliases of a version to its ONNX version with this key; False if there is none."""
+    client, name = MlflowClient(), ONNX_NAMES[parent.name]
+    versions = client.search_model_versions(f"name='{name}'")
+    exported = next((version for version in versions if version.tags.get(EXPORT_KEY_TAG) == key), None)
+    if exported is None:
+        return False
     for alias, holder in client.get_registered_model(parent.name).aliases.items():
         if str(holder) == str(parent.version):
-            client.set_registered_model_alias(name, alias, version.version)
-    return version
+            client.set_registered_model_alias(name, alias, exported.version)
+    return True
 
 
 def _tensor_spec(value: onnx.ValueInfoProto) -> TensorSpec:

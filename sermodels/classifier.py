@@ -52,7 +52,9 @@ class Classifier(nn.Module):
 
     def embed_image(self, image: Float[Tensor, "batch height width_"]) -> Float[Tensor, "batch width"]:
         """Pooled features of a z-scored log-mel that has the backbone's size already."""
-        pooled: Tensor = self.backbone(image[:, None].expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last))
+        pooled: Tensor = self.backbone(
+            image[:, None].expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
+        )
         return pooled
 
     def logits_standardized(self, batch: LogMelBatch) -> Float[Tensor, "batch emotion"]:

@@ -1,6 +1,7 @@
 """The command line: `python -m serve --bundle DIR`."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +26,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 
 def serve(options: argparse.Namespace) -> None:
     """Load the bundle and serve it. Raises SermodelsError."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # onnxruntime reads it when it is imported
     from serve.server import run_server
     from serve.service import Service
     from serve.settings import Settings

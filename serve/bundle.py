@@ -60,6 +60,8 @@ class Provenance(Part):
     created: str
     git_commit: str
     data_digest: str
+    protocol: Literal["speaker", "seed"]
+    """`speaker`: its scores are of speakers that no part of it has heard; `seed`: of speakers that it knows."""
     synthetic_speech: bool
     classifier: ModelVersion
     diffusion: ModelVersion | None = None

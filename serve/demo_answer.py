@@ -48,8 +48,8 @@ def score_words(model: ModelSummary, classes: int) -> str:
     """What the score is, on whom it was measured, and what guessing would reach."""
     assert model.test_uar is not None
     whom = "speakers that it had never heard" if model.unseen_speakers else "speakers that it had heard in training"
-    kind = "" if model.unseen_speakers else " (speaker-dependent)"
+    kind = "" if model.unseen_speakers else ", speaker-dependent"
     return (
-        f"It named {percent(model.test_uar)} of each emotion right{kind}, on average, on {whom}; "
-        f"guessing names {percent(1 / classes)}."
+        f"On {whom} it got {percent(model.test_uar)} right (UAR{kind}: the average over the emotions); "
+        f"guessing gets {percent(1 / classes)}."
     )

@@ -1,7 +1,6 @@
 """The tab Classify: a recording, and which emotion it sounds like."""
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +26,22 @@ def recording_input(label: str = "Recording") -> gr.Audio:
     )
 
 
-def example_buttons(bundle: Bundle, recording: gr.Audio) -> list[Any]:
-    """A button for each of the bundle's recordings; clicking one fills `recording`. Returns the events."""
+def example_buttons(bundle: Bundle, recording: gr.Audio) -> Any:
+    """A button for each of the bundle's recordings; clicking one fills `recording`. Returns the event, if any."""
     if not bundle.examples():
-        return []
+        return None
     gr.HTML('<p class="ser-label">Examples</p>')
     with gr.Row(elem_classes="ser-examples"):
-        buttons = [gr.Button(example_name(path), size="sm", min_width=60) for path in bundle.examples()]
-    return [
-        button.click(partial(_example, path), outputs=recording, show_progress="hidden", api_visibility="private")
-        for button, path in zip(buttons, bundle.examples(), strict=True)
-    ]
+        paths: dict[Any, Path] = {
+            gr.Button(example_name(path), size="sm", min_width=60): path for path in bundle.examples()
+        }
+
+    def fill(event: gr.EventData) -> str:
+        path = paths[event.target]
+        return keep(path.read_bytes(), path.name)
+
+    clicks = [button.click for button in paths]
+    return gr.on(clicks, fill, outputs=recording, show_progress="hidden", api_visibility="private")
 
 
 def example_name(path: Path) -> str:
@@ -45,17 +49,12 @@ def example_name(path: Path) -> str:
     return path.stem.replace("_", " ").replace("-", " ")
 
 
-def _example(path: Path) -> str:
-    """A copy of an example where uploads lie: the page may fetch that, and the bundle stays closed."""
-    return keep(path.read_bytes(), path.name)
-
-
 def answer_on(
     handler: Callable[..., Any],
     *,
     button: gr.Button,
     recording: gr.Audio,
-    examples: list[Any],
+    example: Any,
     data: gr.JSON,
     page: gr.HTML,
     api_name: str,
@@ -64,8 +63,8 @@ def answer_on(
     triggers = [button.click, recording.upload, recording.stop_recording]
     wiring: dict[str, Any] = {"inputs": recording, "outputs": [data, page], "show_progress_on": page}
     gr.on(triggers, handler, api_name=api_name, **wiring)
-    for event in examples:
-        event.then(handler, api_visibility="private", **wiring)
+    if example is not None:
+        example.then(handler, api_visibility="private", **wiring)
 
 
 def classify_tab(service: Service) -> None:
@@ -82,13 +81,11 @@ def classify_tab(service: Service) -> None:
         with gr.Column(scale=2, min_width=300):
             recording = recording_input()
             button = gr.Button("Classify", variant="primary", elem_id="classify-button")
-            examples = example_buttons(service.bundle, recording)
+            example = example_buttons(service.bundle, recording)
         with gr.Column(scale=3, min_width=300):
             page = gr.HTML(
                 EMPTY.format("Record a voice, upload a file or click an example: the answer appears here."),
                 elem_id="classify-answer",
             )
             data = gr.JSON(visible=False)
-    answer_on(
-        classify, button=button, recording=recording, examples=examples, data=data, page=page, api_name="classify"
-    )
+    answer_on(classify, button=button, recording=recording, example=example, data=data, page=page, api_name="classify")

@@ -42,7 +42,7 @@ def compare_tab(service: Service) -> None:
     with gr.Column(visible=served):
         recording = recording_input()
         button = gr.Button("Compare", variant="primary")
-        examples = example_buttons(service.bundle, recording)
+        example = example_buttons(service.bundle, recording)
         page = gr.HTML(EMPTY.format("Both answers appear here, side by side."), elem_id="compare-answer")
         data = gr.JSON(visible=False)
-    answer_on(compare, button=button, recording=recording, examples=examples, data=data, page=page, api_name="compare")
+    answer_on(compare, button=button, recording=recording, example=example, data=data, page=page, api_name="compare")

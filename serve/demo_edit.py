@@ -6,14 +6,16 @@ from typing import Any
 
 import gradio as gr
 
-from serve.answers import Classification, EditRequest, GeneratedClip, Progress
+from serve.answers import Classification, EditRequest, GeneratedClip
 from serve.bundle import Bundle
 from serve.demo_answer import verdict
 from serve.demo_classify import EMPTY, example_buttons, recording_input
-from serve.demo_clips import cards_page, clip_card, clip_data, is_shown, keep_sound, player, progress_page
+from serve.demo_clips import cards_page, clip_card, clip_data, keep_sound, player
 from serve.demo_errors import plain_words
 from serve.demo_files import read_recording
-from serve.demo_generate import NO_DIFFUSION, REPORTED, cancellable, sampling_inputs, seed_input
+from serve.demo_generate import NO_DIFFUSION, sampling_inputs, seed_input
+from serve.demo_run import REPORTED, pages_and_clips, run_on_click
+from serve.jobs import Jobs
 from serve.pictures import bars_picture, log_mel_picture
 from serve.service import Service, Waveform
 
@@ -22,7 +24,10 @@ def edit_tab(service: Service) -> None:
     """Build the tab; its endpoint is /edit."""
     front_end = service.bundle.manifest.front_end
 
+    jobs = Jobs()
+
     async def edit(
+        session: gr.Request,
         recording: str | None,
         emotion: str,
         strength: float = 0.5,
@@ -37,16 +42,16 @@ def edit_tab(service: Service) -> None:
             content = await read_recording(recording, max_bytes=service.settings.max_body_bytes)
             waveform = await service.decode(content)
             before = await service.classify_waveform(waveform)
-            async with aclosing(service.edit(content, request)) as events:
-                async for event in events:
-                    if isinstance(event, Progress):
-                        progress((event.step, event.steps), desc="Denoising", unit="steps")
-                        if is_shown(event):
-                            yield gr.skip(), gr.skip(), progress_page(event, front_end)
+            events = service.edit(content, request)
+            run = pages_and_clips(events, jobs=jobs, session=session, progress=progress, front_end=front_end)
+            async with aclosing(run) as running:
+                async for made in running:
+                    if isinstance(made, str):
+                        yield gr.skip(), gr.skip(), made
                         continue
-                    path = keep_sound(event.waveform, sample_rate_hz=event.sample_rate_hz, name=f"edited-{emotion}")
-                    cards = [before_card(waveform, before, service.bundle), _after_card(event, path, service.bundle)]
-                    yield _data(before, event), gr.File(path, visible=True), cards_page(cards)
+                    path = keep_sound(made.waveform, sample_rate_hz=made.sample_rate_hz, name=f"edited-{emotion}")
+                    cards = [before_card(waveform, before, service.bundle), _after_card(made, path, service.bundle)]
+                    yield _data(before, made), gr.File(path, visible=True), cards_page(cards)
 
     diffusion = service.bundle.manifest.diffusion
     if diffusion is None:
@@ -68,14 +73,8 @@ def edit_tab(service: Service) -> None:
             page = gr.HTML(EMPTY.format("Before and after appear here."), elem_id="edit-answer")
             file = gr.File(label="WAV file", visible=False, interactive=False)
             data = gr.JSON(visible=False)
-    run = button.click(
-        edit,
-        inputs=[recording, emotion, strength, seed, steps, guidance],
-        outputs=[data, file, page],
-        api_name="edit",
-        show_progress="hidden",
-    )
-    cancellable(run, button, stop, page)
+    inputs = [recording, emotion, strength, seed, steps, guidance]
+    run_on_click(button, stop, jobs, edit, api_name="edit", inputs=inputs, outputs=[data, file, page])
 
 
 def before_card(waveform: Waveform, result: Classification, bundle: Bundle) -> str:

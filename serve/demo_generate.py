@@ -6,24 +6,27 @@ from typing import Any
 
 import gradio as gr
 
-from serve.answers import MAX_COUNT, MAX_GUIDANCE, MAX_INTENSITY, GeneratedClip, GenerationRequest, Progress
+from serve.answers import MAX_COUNT, MAX_GUIDANCE, MAX_INTENSITY, GeneratedClip, GenerationRequest
 from serve.bundle import Diffusion
 from serve.demo_classify import EMPTY
-from serve.demo_clips import cards_page, clip_card, clip_data, is_shown, keep_sound, progress_page
+from serve.demo_clips import cards_page, clip_card, clip_data, keep_sound
 from serve.demo_errors import plain_words
+from serve.demo_run import REPORTED, pages_and_clips, run_on_click
+from serve.jobs import Jobs
 from serve.service import Service
 
 NO_DIFFUSION = "This server's bundle has no diffusion model: it classifies only."
 SEED_BITS = 32
-REPORTED = gr.Progress()
-STOPPED = EMPTY.format("Stopped. Change what you like and start again.")
 
 
 def generate_tab(service: Service) -> None:
     """Build the tab; its endpoint is /generate."""
     front_end = service.bundle.manifest.front_end
 
+    jobs = Jobs()
+
     async def generate(
+        session: gr.Request,
         emotion: str,
         intensity: float = 1.0,
         seed: int = 0,
@@ -38,19 +41,20 @@ def generate_tab(service: Service) -> None:
             request = GenerationRequest(
                 emotion=emotion, intensity=intensity, seed=seed, count=count, steps=steps, guidance_scale=guidance
             )
-            async with aclosing(service.generate(request)) as events:
-                async for event in events:
-                    if isinstance(event, Progress):
-                        progress((event.step, event.steps), desc="Denoising", unit="steps")
-                        if is_shown(event):
-                            yield gr.skip(), gr.skip(), progress_page(event, front_end)
+            events = service.generate(request)
+            run = pages_and_clips(events, jobs=jobs, session=session, progress=progress, front_end=front_end)
+            async with aclosing(run) as running:
+                async for made in running:
+                    if isinstance(made, str):
+                        yield gr.skip(), gr.skip(), made
                         continue
-                    name = f"{event.emotion}-{request.seed}-{event.number + 1}"
-                    path = keep_sound(event.waveform, sample_rate_hz=event.sample_rate_hz, name=name)
-                    cards.append(clip_card(event, path, front_end, title=_title(event)))
-                    data.append(clip_data(event))
+                    name = f"{made.emotion}-{request.seed}-{made.number + 1}"
+                    path = keep_sound(made.waveform, sample_rate_hz=made.sample_rate_hz, name=name)
+                    cards.append(clip_card(made, path, front_end, title=_title(made)))
+                    data.append(clip_data(made))
                     files.append(path)
-        yield {"clips": data}, gr.Files(files, visible=True), cards_page(cards)
+        if data:
+            yield {"clips": data}, gr.Files(files, visible=True), cards_page(cards)
 
     diffusion = service.bundle.manifest.diffusion
     if diffusion is None:
@@ -69,14 +73,8 @@ def generate_tab(service: Service) -> None:
             page = gr.HTML(EMPTY.format("What the model makes appears here, step by step."), elem_id="generate-answer")
             files = gr.Files(label="WAV files", visible=False, interactive=False)
             data = gr.JSON(visible=False)
-    run = button.click(
-        generate,
-        inputs=[emotion, intensity, seed, count, steps, guidance],
-        outputs=[data, files, page],
-        api_name="generate",
-        show_progress="hidden",
-    )
-    cancellable(run, button, stop, page)
+    inputs = [emotion, intensity, seed, count, steps, guidance]
+    run_on_click(button, stop, jobs, generate, api_name="generate", inputs=inputs, outputs=[data, files, page])
 
 
 def seed_input() -> gr.Number:
@@ -99,14 +97,6 @@ def sampling_inputs(diffusion: Diffusion | None) -> tuple[gr.Slider, gr.Slider]:
             0.0, MAX_GUIDANCE, scale, step=0.1, label="Guidance", info="1 is none; more is more typical, less varied."
         )
     return steps, guidance
-
-
-def cancellable(run: Any, button: gr.Button, stop: gr.Button, page: gr.HTML) -> None:
-    """The cancel button works while `run` does."""
-    quiet: dict[str, Any] = {"api_visibility": "private", "queue": False, "show_progress": "hidden"}
-    button.click(lambda: gr.Button(interactive=True), outputs=stop, **quiet)
-    run.then(lambda: gr.Button(interactive=False), outputs=stop, **quiet)
-    stop.click(lambda: (gr.Button(interactive=False), STOPPED), outputs=[stop, page], cancels=run, **quiet)
 
 
 def _title(clip: GeneratedClip) -> str:

@@ -3,8 +3,10 @@
 import gradio as gr
 
 CSS = """
-.gradio-container { max-width: 1180px !important; margin-inline: auto !important; }
+.gradio-container { max-width: 1180px !important; margin-inline: auto !important; width: 100%; }
+.main.fillable, .main > .wrap { width: 100%; }
 .gradio-container .html-container { padding: 0 !important; }
+.audio-container { contain: inline-size; }
 .ser-header h1 { font-size: 1.7rem; font-weight: 650; margin: .4rem 0 .1rem; color: var(--body-text-color); }
 .ser-header p { margin: 0; color: var(--body-text-color-subdued); font-size: 1rem; }
 .ser-label { margin: .3rem 0 -.5rem; font-size: var(--block-label-text-size); color: var(--body-text-color-subdued); }
@@ -65,14 +67,13 @@ CSS = """
 .ser-progress progress::-webkit-progress-value { background: #d9730d; }
 .ser-progress progress::-moz-progress-bar { background: #d9730d; }
 .ser-prose { max-width: 50rem; }
-.ser-prose table { display: block; overflow-x: auto; }
-.ser-prose pre { overflow-x: auto; }
+.ser-prose pre, .ser-prose code { white-space: pre-wrap !important; overflow-wrap: anywhere; }
 button:focus-visible, input:focus-visible, a:focus-visible, [role=tab]:focus-visible, audio:focus-visible {
   outline: 3px solid #d9730d !important; outline-offset: 2px; }
 @media (max-width: 480px) {
   .gradio-container { padding-inline: .6rem !important; }
   .ser-card { padding: .8rem; }
-  .gradio-container .tab-container button { padding-inline: .55rem !important; font-size: .9rem; }
+  .tab-container button { padding-inline: .4rem !important; font-size: .85rem !important; }
 }
 """
 

@@ -25,6 +25,7 @@ MAX_COLUMNS = 1600
 _TICK_HZ = (500.0, 1000.0, 2000.0, 4000.0, 8000.0)
 _TICK_STEPS_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 _MAX_TICKS = 7
+_LAST_TICK = 0.93
 _MINUTES_FROM_S = 120.0
 _PERCENT_SHOWN = 0.005
 _MAGMA = (
@@ -64,8 +65,8 @@ def log_mel_picture(log_mel: NDArray[np.floating], front_end: FrontEndConfig, *,
     return (
         f'<figure class="ser-plot"><figcaption>{escape(title)}, kHz</figcaption>'
         f'<div class="ser-axis-y">{_frequency_ticks(front_end)}</div>'
-        f'<div class="ser-pane"><img src="data:image/png;base64,{source}" alt="{escape(heard)} {duration_s:.1f} s"></div>'
-        f"{_time_axis(duration_s)}</figure>"
+        f'<div class="ser-pane"><img src="data:image/png;base64,{source}" alt="{escape(heard)} {duration_s:.1f} s">'
+        f"</div>{_time_axis(duration_s)}</figure>"
     )
 
 
@@ -99,7 +100,8 @@ def timeline_picture(windows: Sequence[Window], labels: Sequence[str], *, durati
         '<figure class="ser-plot ser-timeline"><figcaption>Over time</figcaption>'
         '<div class="ser-axis-y"><span style="bottom:100%">100&nbsp;%</span><span style="bottom:50%">50</span>'
         '<span style="bottom:0">0</span></div>'
-        f'<div class="ser-pane"><svg role="img" aria-label="{escape(heard)}" viewBox="0 0 {duration_s:.2f} 1" preserveAspectRatio="none" shape-rendering="crispEdges">'
+        f'<div class="ser-pane"><svg role="img" aria-label="{escape(heard)}" viewBox="0 0 {duration_s:.2f} 1" '
+        'preserveAspectRatio="none" shape-rendering="crispEdges">'
         f'{"".join(areas)}<g class="ser-quiet">{"".join(quiet)}</g></svg></div>'
         f"{_time_axis(duration_s)}{_legend(labels, with_quiet=bool(quiet))}</figure>"
     )
@@ -133,9 +135,9 @@ def dot(emotion: str) -> str:
 
 
 def time_ticks(duration_s: float) -> list[float]:
-    """Round times from 0 on, seven at most."""
+    """Round times from 0 on, seven at most, and none at the end: the unit stands there."""
     step_s = next((step for step in _TICK_STEPS_S if duration_s / step <= _MAX_TICKS), duration_s)
-    return [float(tick) for tick in np.arange(0.0, duration_s + 1e-9, step_s)] if duration_s > 0 else [0.0]
+    return [float(tick) for tick in np.arange(0.0, _LAST_TICK * duration_s, step_s)] or [0.0]
 
 
 def _time_axis(duration_s: float) -> str:

@@ -52,7 +52,7 @@ class ModelSummary(BaseModel):
         """The bundle's classifier."""
         provenance = bundle.manifest.provenance
         model = provenance.classifier
-        unseen = model.split.startswith("speaker")
+        unseen = provenance.protocol == "speaker"
         uar = bundle.manifest.metrics.get("test_uar", math.nan)
         return cls(
             name=model.name,

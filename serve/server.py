@@ -21,6 +21,7 @@ SETTLE_S = 0.2
 GRACE_S = 30
 KEEP_ALIVE_S = 75
 BACKLOG = 2048
+_LAST_PORT = 65535
 
 
 class ListenError(ServeError):
@@ -109,12 +110,14 @@ def run_server(service: Service, *, host: str, port: int, with_demo: bool) -> No
 def bind(host: str, port: int) -> socket.socket:
     """A socket at this address that does not listen yet. Raises ListenError."""
     listener = None
+    if not 0 <= port <= _LAST_PORT:
+        raise ListenError(f"{host}:{port}: cannot listen; ports are 0 to {_LAST_PORT}")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, protocol)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         if listener:
             listener.close()
         raise ListenError(f"{host}:{port}: cannot listen ({error}); choose another with --host and --port") from error

@@ -11,11 +11,13 @@ BESIDE = {
     "tests/": "mirrors the rooms; `architecture/` holds the rules, `end_to_end/` runs the real commands",
     "tools/": "scripts that write `conda.yaml` and this map",
     "docs/experiments.md": "dated log of what was measured, failures included",
-    "MLproject": "entry point and parameters of `mlflow run .`",
+    "MLproject": "entry points and parameters of `mlflow run .`",
     "conda.yaml": "the environment of `mlflow run . --env-manager uv`, written from the lock",
     "requirements.lock": "every package with version and hashes",
     "Makefile": "the commands that people and CI call",
-    "Dockerfile": "the pipeline as an image",
+    "Dockerfile": "images of the server (targets `cpu`, `cuda`) and of the pipeline (target `pipeline`)",
+    "compose.yaml": "the server as a service",
+    "serve/requirements-*.lock": "what the server's images install, with hashes",
     "CHANGELOG.md": "what changed, by version",
     "CONTRIBUTING.md": "how to work on it",
     "CITATION.cff": "how to cite it, and the corpora",
@@ -27,7 +29,6 @@ def file_map() -> str:
     """The section, heading included."""
     modules = sorted(path for room in ("sermodels", "flows", "serve") for path in (ROOT / room).rglob("*.py"))
     lines = [f"- `{path.relative_to(ROOT)}`: {first_line(path)}" for path in modules if path.name != "__init__.py"]
-    lines += ["- `serve/__init__.py`: the room of the ONNX backend, server and demo: not built yet."]
     lines += [f"- `{path}`: {text}" for path, text in BESIDE.items()]
     return HEADING + "\n" + "\n".join(lines) + "\n"
 

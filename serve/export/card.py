@@ -41,6 +41,6 @@ def whose_voices(manifest: Manifest) -> str:
     """What kind of number the scores are."""
     if manifest.provenance.synthetic_speech:
         return "Trained and tested on synthetic speech: its numbers mean nothing about people."
-    if manifest.provenance.classifier.split.startswith("seed"):
+    if manifest.provenance.protocol == "seed":
         return "Speaker-dependent: the tested speakers were also trained on."
     return "Tested on speakers that no part of the model has heard."

@@ -21,6 +21,7 @@ SERVE_LOCKS = {
     name: (ROOT / "serve" / f"requirements-{name}.lock").read_text(encoding="utf-8") for name in ("cpu", "cuda")
 }
 LOCKS = {"all": LOCK} | SERVE_LOCKS
+_OUTDATED = "write onnxruntime-gpu's version at onnxruntime in serve/requirements-cpu.in, then run make lock"
 
 
 def pins(lock: str) -> dict[str, str]:
@@ -105,7 +106,7 @@ def test_serving_is_locked_at_the_versions_of_the_lock(lock: str) -> None:
     expected = LOCKED | {"onnxruntime": LOCKED["onnxruntime-gpu"]}
     differing = {name: version for name, version in pins(lock).items() if expected.get(name) != version}
     # CUDA's libraries that torch does not need are in the lock of the image alone.
-    assert [name for name in differing if name in expected or not name.startswith("nvidia-")] == [], "run make lock"
+    assert [name for name in differing if name in expected or not name.startswith("nvidia-")] == [], _OUTDATED
 
 
 def test_there_is_no_uv_lock() -> None:

@@ -15,12 +15,14 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run as MlflowRun
 
+from flows.export import fetch_bundle
+
 pytestmark = pytest.mark.xdist_group("prefect")
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 ROOT = Path(__file__).resolve().parents[2]
 CLASSIFIERS = ("baseline", "augmentation", "retraining", "oversampling")
-STAGES = {"caching", "embedding", "diffusion", "synthesis", *CLASSIFIERS}
+STAGES = {"caching", "embedding", "diffusion", "synthesis", *CLASSIFIERS, "export"}
 
 
 def rows(database: Path, query: str) -> list[tuple[object, ...]]:
@@ -55,6 +57,7 @@ def test_a_run_and_its_rerun(run_flow: Run, tmp_path: Path, prefect_home: Path) 
     parent, children = runs_of(database)
     check_runs(database, parent, children)
     check_registry(database, children)
+    check_export(database, tmp_path)
     check_prefect(prefect_home)
     check_output(first.stdout + first.stderr, tmp_path)
     second = run_flow()
@@ -119,6 +122,23 @@ def check_registry(database: Path, children: dict[str, MlflowRun]) -> None:
     assert np.isfinite(log_mels).all()
 
 
+def check_export(database: Path, folder: Path) -> None:
+    """The ONNX versions stand beside their parents under the same aliases, load, and agree with them."""
+    client = MlflowClient(f"sqlite:///{database}")
+    for alias, parts in (("champion", ("classifier", "diffusion")), ("challenger", ("classifier",))):
+        for part in parts:
+            parent = client.get_model_version_by_alias(f"ser-{part}", alias)
+            exported = client.get_model_version_by_alias(f"ser-{part}-onnx", alias)
+            assert exported.tags["parent_version"] == str(parent.version)
+    served = mlflow.pyfunc.load_model("models:/ser-classifier-onnx@champion")
+    waveform = np.random.default_rng(0).normal(0, 0.1, (2, 22_050)).astype(np.float32)
+    np.testing.assert_allclose(served.predict({"waveform": waveform})["probabilities"].sum(axis=1), 1.0, atol=1e-5)
+    bundle = fetch_bundle(folder / "served")
+    assert bundle is not None
+    assert bundle.manifest.parity["classifier/silence/probabilities"] < 1e-4
+    assert bundle.has("sampler.onnx")
+
+
 def check_prefect(home: Path) -> None:
     """The flow ended Completed with a task run a stage, a progress bar and the comparison as a table."""
     database = home / "prefect.db"
@@ -147,11 +167,12 @@ def check_rerun(database: Path, parent: MlflowRun, children: dict[str, MlflowRun
     """A second run does no work, registers nothing twice, and shows the same figures."""
     again, again_children = runs_of(database)
     assert again.info.run_id != parent.info.run_id
-    assert {run.data.tags["reused"] for run in again_children.values()} == {"true"}
+    assert {run.data.tags["reused"] for name, run in again_children.items() if name != "export"} == {"true"}
     assert again_children["caching"].data.metrics["cache/computed"] == 0
     assert again.data.metrics == parent.data.metrics
     assert again_children["retraining"].data.metrics == children["retraining"].data.metrics
     assert len(MlflowClient(f"sqlite:///{database}").search_model_versions("name='ser-classifier'")) == 4
+    assert len(MlflowClient(f"sqlite:///{database}").search_model_versions("name='ser-classifier-onnx'")) == 2
 
 
 def test_mlflow_run_adopts_the_project_run(tmp_path: Path, corpus: Path, environment: dict[str, str]) -> None:

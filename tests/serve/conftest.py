@@ -47,11 +47,13 @@ def small_diffusion(folder: Path, config: Config = CONFIG) -> Path:
     embeddings = EmotionEmbeddings.fit(vectors, np.arange(60) % 6, config.corpus.emotions)
     mels = config.front_end.n_mels
     path = folder / "denoiser.safetensors"
-    DiffusionModel(config.diffusion, denoiser, embeddings, torch.full((mels,), -50.0), torch.full((mels,), 10.0)).save(path)
+    DiffusionModel(config.diffusion, denoiser, embeddings, torch.full((mels,), -50.0), torch.full((mels,), 10.0)).save(
+        path
+    )
     return path
 
 
-def provenance(*, split: str = "speaker-fold-0", diffusion: bool = True) -> Provenance:
+def provenance(*, split: str = "fold 0", diffusion: bool = True) -> Provenance:
     """Where a test bundle says that it comes from."""
     classifier = ModelVersion(name="ser-classifier", version="3", run_id="a" * 32, stage="augmentation", split=split)
     generator = ModelVersion(name="ser-diffusion", version="2", run_id="b" * 32, stage="diffusion", split=split)
@@ -59,6 +61,7 @@ def provenance(*, split: str = "speaker-fold-0", diffusion: bool = True) -> Prov
         created="2026-01-01T00:00:00+00:00",
         git_commit="0" * 40,
         data_digest="d" * 64,
+        protocol="speaker",
         synthetic_speech=True,
         classifier=classifier,
         diffusion=generator if diffusion else None,

@@ -52,6 +52,12 @@ def test_command_port_and_volume(target: str) -> None:
     assert not flattened(STAGES, target).all("ENTRYPOINT")
 
 
+@pytest.mark.parametrize("target", [*SERVERS, "pipeline"])
+def test_nothing_reports_to_its_makers(target: str) -> None:
+    switches = {"DO_NOT_TRACK": "1", "GRADIO_ANALYTICS_ENABLED": "False", "ORT_DISABLE_TELEMETRY": "1"}
+    assert switches.items() <= flattened(STAGES, target).environment().items()
+
+
 @pytest.mark.parametrize("target", SERVERS)
 def test_installs_its_lock_with_hashes(target: str) -> None:
     stage = STAGES[f"venv-{target}"]

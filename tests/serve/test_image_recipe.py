@@ -71,7 +71,8 @@ def install(container: Container, python: str) -> None:
     for command in stage.all("RUN"):
         words = [container.place(word) for word in shlex.split(command)]
         words[0] = {"python": python, "uv": str(Path(sys.executable).with_name("uv"))}[words[0]]
-        result = subprocess.run(words, cwd=ROOT / "serve", capture_output=True, text=True, check=False)
+        environment = os.environ | stage.environment()
+        result = subprocess.run(words, cwd=ROOT / "serve", env=environment, capture_output=True, text=True, check=False)
         if NO_REGISTRY.search(result.stderr):
             pytest.skip("the packages of requirements-cpu.lock are neither in uv's cache nor to be fetched")
         assert result.returncode == 0, result.stderr
@@ -145,3 +146,5 @@ def test_the_server_starts_answers_and_stops(container: Container, server: Serve
     assert server.wait() == 0, server.log
     assert "Traceback" not in server.log
     assert not healthy(container, port)
+    written = {path.name for path in Path(container.place("/tmp")).iterdir()}
+    assert written <= {"gradio", "matplotlib"}, "something else keeps files: does it also report to its makers?"

@@ -8,8 +8,8 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis.generation import GenerationMode
+from schemathesis.python.asgi import shutdown_lifespans
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
-from starlette.testclient import TestClient
 
 from serve.app import create_app
 from serve.service import Service
@@ -37,10 +37,9 @@ def service(bundle_folder: Path, service_settings: Settings) -> Service:
 
 @pytest.fixture(scope="module")
 def document(service: Service) -> Iterator[Any]:
-    """The document of an app that runs."""
-    app = create_app(service, with_demo=False)
-    with TestClient(app):
-        yield schemathesis.openapi.from_asgi("/openapi.json", app)
+    """The document of an app that schemathesis starts."""
+    yield schemathesis.openapi.from_asgi("/openapi.json", create_app(service, with_demo=False))
+    shutdown_lifespans()
 
 
 def aimed(case: Any, service: Service) -> Any:
