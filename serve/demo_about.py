@@ -21,10 +21,8 @@ Union, emotion recognition at work and in education is prohibited (Regulation (E
 the generator to make anybody seem to say or feel something.
 
 ## Recordings it may have learnt from
-| Corpus | Licence |
-| --- | --- |
-| EmoDB | free; cite Burkhardt, Paeschke, Rolfes, Sendlmeier, Weiss: *A Database of German Emotional Speech*, 2005 |
-| RAVDESS | CC BY-NC-SA 4.0: not for commercial use, share alike; Livingstone and Russo, 2018 |
+- **EmoDB**: free; cite Burkhardt, Paeschke, Rolfes, Sendlmeier, Weiss: *A Database of German Emotional Speech*, 2005.
+- **RAVDESS**: CC BY-NC-SA 4.0, so not for commercial use, and share alike; cite Livingstone and Russo, 2018.
 
 A model trained on RAVDESS is bound to that corpus' terms.
 
@@ -71,5 +69,5 @@ def _model_line(role: str, bundle: Bundle) -> str:
     score = (
         f"UAR {model.test_uar:.3f} on test recordings (split `{model.split}`). " if model.test_uar is not None else ""
     )
-    made = f" Exported {provenance.created} from commit `{provenance.git_commit[:12]}`."
+    made = f" Exported on {provenance.created[:10]} from commit `{provenance.git_commit[:12]}`."
     return f"- **{role}**: {model.name}, version {model.version}, stage {model.stage}. {score}{model.notice}{made}"

@@ -9,18 +9,31 @@ import gradio as gr
 from serve.bundle import Bundle
 from serve.demo_answer import answer_data, answer_page
 from serve.demo_errors import plain_words
-from serve.demo_files import keep, read_recording
+from serve.demo_files import NOT_HERE, keep, private_file, read_recording
 from serve.service import Service
 
 EMPTY = '<p class="ser-empty">{}</p>'
 
 
-def recording_input(label: str = "Recording") -> gr.Audio:
+class RecordingInput(gr.Audio):
+    """Takes uploads alone. Gradio would copy a file of the server, were it not told to check, and fetch an address."""
+
+    is_template = True
+
+    async def async_move_resource_to_block_cache(self, url_or_file_path: str | Path | None) -> str | None:
+        """Refuse what does not lie where uploads do."""
+        if url_or_file_path is not None and private_file(str(url_or_file_path)) is None:
+            raise gr.Error(NOT_HERE, print_exception=False)
+        path: str | None = await super().async_move_resource_to_block_cache(url_or_file_path)
+        return path
+
+
+def recording_input() -> RecordingInput:
     """Upload or microphone."""
-    return gr.Audio(
+    return RecordingInput(
         sources=["upload", "microphone"],
         type="filepath",
-        label=label,
+        label="Recording",
         buttons=[],
         waveform_options=gr.WaveformOptions(waveform_color="#8a94a6", waveform_progress_color="#d9730d"),
     )

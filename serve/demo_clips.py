@@ -1,6 +1,7 @@
 """Clips that a model made: progress while it denoises, then sound, picture and verdict of each."""
 
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -45,9 +46,13 @@ def keep_sound(waveform: NDArray[np.float32], *, sample_rate_hz: int, name: str)
 
 
 def player(path: str, *, label: str) -> str:
-    """The browser's own player: it works by keyboard and on a phone."""
-    heard = escape(f"Play {label}")
-    return f'<audio controls preload="metadata" src="{escape(address(path))}" aria-label="{heard}"></audio>'
+    """The browser's own player, which works by keyboard and on a phone, and the file."""
+    source, heard = escape(address(path)), escape(label)
+    return (
+        f'<audio controls preload="metadata" src="{source}" aria-label="Play {heard}"></audio>'
+        f'<a class="ser-file" href="{source}" download="{escape(Path(path).name)}" aria-label="Download {heard}">'
+        "Download WAV</a>"
+    )
 
 
 def clip_card(clip: GeneratedClip, path: str, front_end: FrontEndConfig, *, title: str) -> str:

@@ -51,7 +51,7 @@ def edit_tab(service: Service) -> None:
                         continue
                     path = keep_sound(made.waveform, sample_rate_hz=made.sample_rate_hz, name=f"edited-{emotion}")
                     cards = [before_card(waveform, before, service.bundle), _after_card(made, path, service.bundle)]
-                    yield _data(before, made), gr.File(path, visible=True), cards_page(cards)
+                    yield _data(before, made), path, cards_page(cards)
 
     diffusion = service.bundle.manifest.diffusion
     if diffusion is None:
@@ -71,7 +71,7 @@ def edit_tab(service: Service) -> None:
                 stop = gr.Button("Cancel", variant="stop", interactive=False, min_width=80)
         with gr.Column(scale=3, min_width=300):
             page = gr.HTML(EMPTY.format("Before and after appear here."), elem_id="edit-answer")
-            file = gr.File(label="WAV file", visible=False, interactive=False)
+            file = gr.File(visible=False)
             data = gr.JSON(visible=False)
     inputs = [recording, emotion, strength, seed, steps, guidance]
     run_on_click(button, stop, jobs, edit, api_name="edit", inputs=inputs, outputs=[data, file, page])

@@ -11,6 +11,8 @@ from urllib.parse import quote
 
 from serve.errors import InputError, TooLargeError
 
+NOT_HERE = "This recording is not here (any more): upload or record it again."
+
 
 @cache
 def private_folder() -> Path:
@@ -40,14 +42,19 @@ def address(path: str) -> str:
     return f"gradio_api/file={quote(path)}"
 
 
-def _read(path: str, max_bytes: int) -> bytes:
-    """Read a file that lies in the private folder, whatever links and dots its name has."""
+def private_file(path: str) -> Path | None:
+    """The file if it lies in the private folder, whatever links and dots its name has."""
     try:
         file = Path(path).resolve(strict=True)
     except (OSError, ValueError):  # ValueError: a null byte
-        file = None
-    if file is None or not file.is_relative_to(private_folder()) or not file.is_file():
-        raise InputError("This recording is not here (any more): upload or record it again.")
+        return None
+    return file if file.is_relative_to(private_folder()) and file.is_file() else None
+
+
+def _read(path: str, max_bytes: int) -> bytes:
+    """Read an upload."""
+    if (file := private_file(path)) is None:
+        raise InputError(NOT_HERE)
     if (size := file.stat().st_size) > max_bytes:
         raise TooLargeError(f"The recording has {size:,} bytes; allowed are {max_bytes:,}. Send a shorter one.")
     return file.read_bytes()

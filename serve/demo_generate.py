@@ -54,7 +54,7 @@ def generate_tab(service: Service) -> None:
                     data.append(clip_data(made))
                     files.append(path)
         if data:
-            yield {"clips": data}, gr.Files(files, visible=True), cards_page(cards)
+            yield {"clips": data}, files, cards_page(cards)
 
     diffusion = service.bundle.manifest.diffusion
     if diffusion is None:
@@ -71,7 +71,7 @@ def generate_tab(service: Service) -> None:
                 stop = gr.Button("Cancel", variant="stop", interactive=False, elem_id="cancel-button", min_width=80)
         with gr.Column(scale=3, min_width=300):
             page = gr.HTML(EMPTY.format("What the model makes appears here, step by step."), elem_id="generate-answer")
-            files = gr.Files(label="WAV files", visible=False, interactive=False)
+            files = gr.Files(visible=False)
             data = gr.JSON(visible=False)
     inputs = [emotion, intensity, seed, count, steps, guidance]
     run_on_click(button, stop, jobs, generate, api_name="generate", inputs=inputs, outputs=[data, files, page])
@@ -88,9 +88,10 @@ def seed_input() -> gr.Number:
 
 def sampling_inputs(diffusion: Diffusion | None) -> tuple[gr.Slider, gr.Slider]:
     """Steps and guidance, folded away: the model's own are good."""
-    most = len(diffusion.sigmas) if diffusion else 1
-    usual = min(diffusion.steps, most) if diffusion else 1
-    scale = diffusion.guidance_scale if diffusion else 1.0
+    most, usual, scale = 2, 1, 1.0
+    if diffusion is not None:
+        most, scale = len(diffusion.sigmas), diffusion.guidance_scale
+        usual = min(diffusion.steps, most)
     with gr.Accordion("Sampling", open=False):
         steps = gr.Slider(1, most, usual, step=1, label="Steps", info="More are slower and cleaner.", precision=0)
         guidance = gr.Slider(

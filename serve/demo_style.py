@@ -6,10 +6,15 @@ CSS = """
 .gradio-container { max-width: 1180px !important; margin-inline: auto !important; width: 100%; }
 .main.fillable, .main > .wrap { width: 100%; }
 .gradio-container .html-container { padding: 0 !important; }
+.gradio-container { --color-accent: #c2410c; }
+.dark .gradio-container { --color-accent: #fb923c; }
+.audio-container .timestamps, .audio-container .controls button, .audio-container .settings-wrapper button,
+.audio-container .source-selection button:not(.selected) { color: var(--body-text-color-subdued) !important; }
 .audio-container { contain: inline-size; }
 .ser-header h1 { font-size: 1.7rem; font-weight: 650; margin: .4rem 0 .1rem; color: var(--body-text-color); }
 .ser-header p { margin: 0; color: var(--body-text-color-subdued); font-size: 1rem; }
-.ser-label { margin: .3rem 0 -.5rem; font-size: var(--block-label-text-size); color: var(--body-text-color-subdued); }
+.ser-label { margin: .3rem 0 -.6rem !important; font-size: var(--block-label-text-size);
+  color: var(--body-text-color-subdued); }
 .ser-examples { gap: .4rem !important; flex-wrap: wrap; }
 .ser-examples button { flex: 0 1 auto !important; width: auto; }
 .ser-seed { align-items: end; }
@@ -21,6 +26,7 @@ CSS = """
 .ser-cards { display: grid; gap: .8rem; grid-template-columns: repeat(auto-fill, minmax(min(270px, 100%), 1fr)); }
 .ser-columns { display: grid; gap: .8rem; grid-template-columns: repeat(auto-fit, minmax(min(300px, 100%), 1fr)); }
 .ser-card audio { width: 100%; height: 40px; margin-bottom: .5rem; display: block; }
+.ser-file { display: block; font-size: .84rem; text-align: right; margin: -.3rem 0 .4rem; }
 .dark .ser-card audio { color-scheme: dark; }
 .ser-verdict { display: flex; align-items: baseline; gap: .5rem; font-size: 1.15rem; margin: 0 0 .6rem; }
 .ser-verdict > span:last-child { margin-left: auto; font-variant-numeric: tabular-nums; font-weight: 600; }
@@ -84,4 +90,6 @@ def theme() -> gr.themes.Base:
     mono = (gr.themes.LocalFont("IBM Plex Mono", weights=(400, 700)), "ui-monospace", "Consolas", "monospace")
     subdued = {"body_text_color_subdued": "#5b6472", "body_text_color_subdued_dark": "#a9b0bd"}
     info = {"block_info_text_color": "#5b6472", "block_info_text_color_dark": "#a9b0bd"}
-    return gr.themes.Default(font=families, font_mono=mono).set(**subdued, **info)
+    buttons = {f"button_primary_background_fill{end}": "#c2410c" for end in ("", "_dark")}
+    pressed = {f"button_primary_background_fill_hover{end}": "#9a3412" for end in ("", "_dark")}
+    return gr.themes.Default(font=families, font_mono=mono).set(**subdued, **info, **buttons, **pressed)

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -53,9 +54,10 @@ class Server:
 
 
 @contextmanager
-def serving(bundle: Path, *options: str, **environment: str) -> Iterator[Server]:
-    """A server on a free port, without the demo; it is killed if it still runs at the end."""
-    command = [sys.executable, "-m", "serve", "--bundle", str(bundle), "--port", "0", "--no-demo", *options]
+def serving(bundle: Path, *options: str, demo: bool = False, **environment: str) -> Iterator[Server]:
+    """A server on a free port; it is killed if it still runs at the end."""
+    command = [sys.executable, "-m", "serve", "--bundle", str(bundle), "--port", "0", *options]
+    command += [] if demo else ["--no-demo"]
     settings = {"OMP_NUM_THREADS": "1", "SERMODELS_DEVICE": "cpu"} | environment
     with subprocess.Popen(
         command, cwd=ROOT, env=os.environ | settings, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
@@ -76,3 +78,13 @@ def some_wav(duration_s: float = 1.0, *, sample_rate_hz: int = 22050) -> bytes:
     tone = np.sin(2 * np.pi * (400 - 40 * np.minimum(time_s, 5)) * time_s)
     noise = np.random.default_rng(0).normal(size=time_s.size)
     return wav_bytes((0.3 * tone + 0.02 * noise).astype(np.float32), sample_rate_hz)
+
+
+def problem(answer: Any) -> dict[str, str]:
+    """The error of an answer, which has the one schema."""
+    body = answer.json()
+    assert set(body) == {"error"}
+    assert set(body["error"]) == {"type", "message", "request_id"}
+    assert body["error"]["request_id"] == answer.headers["X-Request-ID"]
+    error: dict[str, str] = body["error"]
+    return error

@@ -68,7 +68,7 @@ def test_triton_client_sees_server_and_models(
     assert stub.is_model_ready(classifier)
     assert stub.is_model_ready(classifier, service.models()[classifier].version)
     assert not stub.is_model_ready("another")
-    assert not stub.is_model_ready(classifier, "no version")
+    assert not stub.is_model_ready(classifier, "99")
     assert stub.get_server_metadata()["name"] == "sermodels"
     assert {entry["name"] for entry in stub.get_model_repository_index()} == set(service.models())
     metadata = stub.get_model_metadata(classifier)
@@ -163,17 +163,51 @@ def test_unknown_addresses_speak_the_protocol(client: TestClient, path: str) -> 
     assert isinstance(answer.json()["error"], str)
 
 
+def fitting(service: Service, name: str, **changes: Any) -> dict[str, Any]:
+    """Inputs that fit a model, some of them given."""
+    diffusion = service.bundle.manifest.diffusion
+    assert diffusion is not None
+    inputs = []
+    for spec in service.models()[name].inputs:
+        sizes = {0: 1, 1: 4000, 2: diffusion.frames}
+        shape = [sizes[axis] if size == -1 else size for axis, size in enumerate(spec.shape)]
+        known = {"length": 3000, "steps": 2, "sigmas": 1}
+        values = np.asarray(changes.get(spec.name, np.full(shape, known.get(spec.name, 0.5))))
+        data = {"shape": list(values.shape), "data": values.ravel().tolist()}
+        inputs.append({"name": spec.name, "datatype": spec.datatype, **data})
+    return {"inputs": inputs}
+
+
 def test_every_model_runs(client: TestClient, service: Service) -> None:
+    assert set(service.models()) == {"ser-classifier", "ser-sampler", "ser-unet-step", "ser-vocoder"}
     for name, model in service.models().items():
-        shapes = {spec.name: [4 if size == -1 else size for size in spec.shape] for spec in model.inputs}
-        inputs = [
-            {
-                "name": spec.name,
-                "shape": shapes[spec.name],
-                "datatype": spec.datatype,
-                "data": np.ones(shapes[spec.name]).ravel().tolist(),
-            }
-            for spec in model.inputs
-        ]
-        answer = client.post(f"/v2/models/{name}/infer", json={"inputs": inputs})
-        assert answer.status_code in (200, 400), (name, answer.text)
+        answer = client.post(f"/v2/models/{name}/infer", json=fitting(service, name))
+        assert answer.status_code == 200, (name, answer.text)
+        assert [output["name"] for output in answer.json()["outputs"]] == [spec.name for spec in model.outputs]
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        ("ser-classifier", {"length": [4001]}, "input length: must be 1 to 4000"),
+        ("ser-classifier", {"length": [0]}, "input length: must be 1 to 4000"),
+        ("ser-classifier", {"length": [5, 5]}, "batch sizes [1, 2]"),
+        ("ser-sampler", {"steps": 21}, "input steps: must be 1 to 20"),
+        ("ser-sampler", {"steps": 0}, "input steps: must be 1 to 20"),
+        ("ser-sampler", {"noise": np.zeros((17, 80, 64))}, "at most 16 log-mels of 256 frames"),
+        ("ser-vocoder", {"log_mel": np.zeros((1, 80, 257))}, "at most 16 log-mels of 256 frames"),
+    ],
+)
+def test_sizes_that_are_too_much(
+    client: TestClient, service: Service, name: str, changes: dict[str, Any], message: str
+) -> None:
+    answer = client.post(f"/v2/models/{name}/infer", json=fitting(service, name, **changes))
+    assert answer.status_code == 400, answer.text
+    assert message in answer.json()["error"]
+
+
+def test_results_that_json_cannot_say_are_an_error(client: TestClient, service: Service) -> None:
+    body = fitting(service, "ser-unet-step", x=np.full((1, 80, 64), 3e38))
+    answer = client.post("/v2/models/ser-unet-step/infer", json=body)
+    assert answer.status_code == 400, answer.text
+    assert "is not finite for these inputs" in answer.json()["error"]

@@ -5,7 +5,8 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
-from serve.jobs import CancelledByClientError, Jobs, until
+from serve.errors import BusyError
+from serve.jobs import Admission, CancelledByClientError, Jobs, begun, until
 
 
 class Source:
@@ -80,3 +81,48 @@ def test_two_with_one_id_are_cancelled_together() -> None:
         assert (first.is_set(), second.is_set(), other.is_set()) == (True, True, False)
     assert not jobs.cancel("a")
     assert not jobs.cancel("never")
+
+
+@pytest.mark.parametrize("wait_s", [0.0, 0.1], ids=["at once", "later than the patience"])
+def test_begun_events_are_all_there(wait_s: float) -> None:
+    async def run() -> list[int]:
+        return [number async for number in await begun(source(), patience_s=0.02)]
+
+    source = Source(last=3, wait_s=wait_s)
+    assert asyncio.run(run()) == [1, 2, 3]
+    assert source.ended
+
+
+def test_what_fails_at_once_is_raised_before_the_events() -> None:
+    async def failing() -> AsyncGenerator[int, None]:
+        raise KeyError("inside")
+        yield 1
+
+    async def run() -> None:
+        await begun(failing(), patience_s=5.0)
+
+    with pytest.raises(KeyError, match="inside"):
+        asyncio.run(run())
+
+
+def test_begun_events_can_be_cancelled() -> None:
+    async def run() -> None:
+        stop = asyncio.Event()
+        events = until(stop, await begun(source(), patience_s=0.01))
+        asyncio.get_running_loop().call_later(0.05, stop.set)
+        async for _ in events:
+            pass
+
+    source = Source(last=1, wait_s=30.0)
+    with pytest.raises(CancelledByClientError):
+        asyncio.run(asyncio.wait_for(run(), timeout=5))
+    assert source.ended
+
+
+def test_admission_has_a_limit() -> None:
+    admission = Admission(2)
+    with admission.enter():
+        with admission.enter(), pytest.raises(BusyError, match="2 requests are in work"), admission.enter():
+            pass
+        with admission.enter():
+            pass

@@ -30,12 +30,13 @@ NOT_JUDGED = [positive_data_acceptance, negative_data_rejection]
 """A file of any bytes fits the document but may be no recording, and a field of another type may be read as text."""
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def service(bundle_folder: Path, service_settings: Settings) -> Service:
+    """Schemathesis stops the app after each test, and a service starts once."""
     return Service.load(bundle_folder, challenger=bundle_folder, settings=service_settings)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def document(service: Service) -> Iterator[Any]:
     """The document of an app that schemathesis starts."""
     yield schemathesis.openapi.from_asgi("/openapi.json", create_app(service, with_demo=False))

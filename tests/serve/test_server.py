@@ -100,6 +100,27 @@ def test_a_second_signal_stops_at_once(bundle_folder: Path) -> None:
         thread.join(30)
 
 
+def test_a_page_that_is_open_does_not_hold_the_server_up(bundle_folder: Path) -> None:
+    with serving(bundle_folder, demo=True) as server:
+        assert "text/html" in httpx.get(f"{server.url}/").headers["content-type"]
+        for path in ("/nowhere", "/v1/nowhere"):
+            answer = httpx.get(f"{server.url}{path}")
+            assert (answer.status_code, answer.json()["error"]["type"]) == (404, "not_found")
+        assert httpx.get(f"{server.url}/v1/classify").status_code == 405
+        assert httpx.get(f"{server.url}/readyz").status_code == 200
+        assert 'route="demo",status="404"} 1.0' in httpx.get(f"{server.url}/metrics").text
+        with httpx.stream("GET", f"{server.url}/gradio_api/heartbeat/a-page", timeout=60) as page:
+            lines = page.iter_lines()
+            assert next(lines)
+            server.process.send_signal(signal.SIGTERM)
+            started = time.monotonic()
+            for _ in lines:
+                pass
+        assert server.wait() == 0, server.log
+        assert time.monotonic() - started < 10
+    assert "Traceback" not in server.log
+
+
 def test_log_lines_carry_request_ids(bundle_folder: Path) -> None:
     with serving(bundle_folder) as server:
         httpx.get(f"{server.url}/v1/model", headers={"X-Request-ID": "find-me"})
