@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -128,8 +128,9 @@ class Service:
         generator.emotion(request.emotion)
         generator.sigmas(request.steps)
         (scored,) = await self._batchers[False].score([await self.decode(recording)])
-        async for event in self._paint(generator.edit(scored.log_mel, request), request.emotion):
-            yield event
+        async with aclosing(self._paint(generator.edit(scored.log_mel, request), request.emotion)) as events:
+            async for event in events:
+                yield event
 
     def models(self) -> dict[str, ModelIO]:
         """The graphs that `infer` runs, by name."""

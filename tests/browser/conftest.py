@@ -73,8 +73,8 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="session")
-def address(browser: Browser, bundle_folder: Path, challenger_folder: Path) -> Iterator[str]:
-    """Where the demo is; needs the browser first, so that nothing is built where there is none."""
+def address(bundle_folder: Path, challenger_folder: Path) -> Iterator[str]:
+    """Where the demo is."""
     with serving(bundle_folder, "--challenger", str(challenger_folder), demo=True) as server:
         yield server.url
 
