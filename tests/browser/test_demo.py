@@ -161,21 +161,21 @@ def test_about_has_licences_and_limits(visit: Open, size: str, theme: str) -> No
 def test_a_file_that_is_no_recording_is_said_in_plain_words(visit: Open) -> None:
     page = visit()
     upload(page, b"Dear diary, today I felt nothing. " * 20, name="voice.wav")
-    expect(page.page.get_by_role("alert")).to_contain_text("not a recording")
+    expect(page.page.get_by_test_id("toast-body")).to_contain_text("not a recording")
     page.picture("9-no-recording")
 
 
 def test_a_text_file_is_said_in_plain_words(visit: Open) -> None:
     page = visit()
     upload(page, b"Dear diary, today I felt nothing. " * 20, name="diary.txt", kind="text/plain")
-    expect(page.page.get_by_role("alert")).to_be_visible()
+    expect(page.page.get_by_test_id("toast-body")).to_contain_text("Invalid file type: diary.txt")
     page.picture("9-text-file")
 
 
 def test_nothing_to_classify_is_said_in_plain_words(visit: Open) -> None:
     page = visit()
     page.page.locator("#classify-button").click()
-    expect(page.page.get_by_role("alert")).to_contain_text("There is no recording yet")
+    expect(page.page.get_by_test_id("toast-body")).to_contain_text("There is no recording yet")
 
 
 @pytest.mark.parametrize("tab", ["Classify", "Generate", "Compare", "Edit", "About"])
