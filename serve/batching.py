@@ -56,10 +56,10 @@ class Batcher:
             _fail([self._queue.get_nowait()], ServeError("the server is stopping"))
         self._thread.shutdown()
 
-    async def score(self, waveforms: list[NDArray[np.float32]]) -> list[Scored]:
-        """Each waveform's scores. Raises BusyError when they do not all fit into the queue."""
+    async def score(self, waveforms: list[NDArray[np.float32]], *, refuse: bool = True) -> list[Scored]:
+        """Each waveform's scores. With `refuse`, BusyError when they do not all fit into the queue."""
         room = self._settings.queue_size - self._queue.qsize()
-        if len(waveforms) > room and (self._queue.qsize() or len(waveforms) > self._most_windows()):
+        if refuse and len(waveforms) > room and (self._queue.qsize() or len(waveforms) > self._most_windows()):
             raise BusyError(f"{self._queue.qsize()} windows wait already; try again in a moment")
         loop = asyncio.get_running_loop()
         waiting = [_Waiting(waveform, loop.create_future()) for waveform in waveforms]

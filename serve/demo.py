@@ -19,6 +19,7 @@ def mount_demo(app: FastAPI, service: Service) -> FastAPI:
     import gradio as gr
 
     from serve.demo_page import build_page
+    from serve.demo_script import HEAD
     from serve.demo_style import CSS, theme
 
     page = build_page(service)
@@ -37,5 +38,6 @@ def mount_demo(app: FastAPI, service: Service) -> FastAPI:
         ssr_mode=False,
         theme=theme(),
         css=CSS,
+        head=HEAD,
     )
     return app

@@ -16,7 +16,7 @@ from serve.answers import Classification, EditRequest, GeneratedClip, Generation
 from serve.batching import Batcher, Scored
 from serve.bundle import CLASSIFIER, CLASSIFIER_INT8, SAMPLER, UNET_STEP, VOCODER, Bundle, load_bundle
 from serve.decoding import DecoderPool
-from serve.errors import BundleError, BusyError, InputError, UnavailableError
+from serve.errors import BundleError, BusyError, InputError, ServeError, UnavailableError
 from serve.generation import Generator, Steps
 from serve.sessions import ModelIO, Session, Tensors, choose_device
 from serve.settings import Settings
@@ -39,11 +39,11 @@ class Service:
     """What a server does, without HTTP. `observe(name, value)` hears of queue depth, batch sizes and times."""
 
     def __init__(self, bundle: Bundle, challenger: Bundle | None, settings: Settings) -> None:
-        """Open the graphs; `start` makes it ready. Raises BundleError and DeviceError."""
+        """Open the graphs; `start` makes it ready, once. Raises BundleError and DeviceError."""
         self.bundle, self.challenger, self.settings = bundle, challenger, settings
         self.labels = bundle.manifest.labels
         self.device = choose_device(settings.device)
-        self.ready = False
+        self.ready, self._stopped = False, False
         self.observe: Callable[[str, float], None] = lambda name, value: None
         self._sessions: dict[str, Session] = {}
         self._batchers = {False: self._batcher(bundle)} | ({True: self._batcher(challenger)} if challenger else {})
@@ -66,6 +66,8 @@ class Service:
 
     async def start(self) -> None:
         """Start the decoders and run every graph once, so that the first request is as fast as the next."""
+        if self._stopped:
+            raise ServeError("this service was stopped; load another")
         self._generating = asyncio.Lock()
         await self._decoder.start()
         for batcher in self._batchers.values():
@@ -74,8 +76,8 @@ class Service:
         self.ready = True
 
     async def stop(self) -> None:
-        """Answer what is in work and end."""
-        self.ready = False
+        """Answer what is in work and end, for good."""
+        self.ready, self._stopped = False, True
         await self._decoder.stop()
         for batcher in self._batchers.values():
             await batcher.stop()
@@ -90,7 +92,9 @@ class Service:
         """The emotion of a recording in any common format."""
         return await self.classify_waveform(await self.decode(recording), challenger=challenger)
 
-    async def classify_waveform(self, waveform: Waveform, *, challenger: bool = False) -> Classification:
+    async def classify_waveform(
+        self, waveform: Waveform, *, challenger: bool = False, refuse: bool = True
+    ) -> Classification:
         """The emotion of a waveform (sample,) at the front end's rate. Raises ServeError."""
         if challenger not in self._batchers:
             raise UnavailableError("no challenger is served here")
@@ -100,7 +104,7 @@ class Service:
         rate_hz = manifest.front_end.sample_rate_hz
         bounds = window_bounds(len(waveform), sample_rate_hz=rate_hz, clip_duration_s=manifest.clip.duration_s)
         pieces = [waveform[first:end] for first, end in bounds] or [waveform]
-        scored = await self._batchers[challenger].score(pieces)
+        scored = await self._batchers[challenger].score(pieces, refuse=refuse)
         duration_s = len(waveform) / rate_hz
         if not bounds:
             return Classification(manifest.labels, scored[0].probabilities, scored[0].log_mel, duration_s)
@@ -168,7 +172,7 @@ class Service:
             waveforms = await loop.run_in_executor(self._painter, generator.sound, log_mels)
         rate_hz = self.bundle.manifest.front_end.sample_rate_hz
         for number, (waveform, log_mel) in enumerate(zip(waveforms, log_mels, strict=True)):
-            verdict = await self.classify_waveform(waveform)
+            verdict = await self.classify_waveform(waveform, refuse=False)  # its sound is made: nothing is thrown away
             yield GeneratedClip(emotion, number, rate_hz, waveform, log_mel, verdict)
 
     @asynccontextmanager

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from serve.answers import EditRequest, GeneratedClip, GenerationRequest, Progress
-from serve.errors import BundleError, BusyError, InputError, UnavailableError
+from serve.errors import BundleError, BusyError, InputError, ServeError, UnavailableError
 from serve.service import Service
 from serve.settings import Settings, usable_cores
 from serve.wav import wav_bytes
@@ -205,6 +205,27 @@ def test_settings_name_the_bad_variable(name: str) -> None:
         Settings.from_environment({name: "tpu"})
     assert Settings.from_environment({}) == Settings()
     assert 1 <= usable_cores() <= 4096
+
+
+def test_a_stopped_service_does_not_start_again(bundle_folder: Path, service_settings: Settings) -> None:
+    async def restart() -> None:
+        async with started(bundle_folder, service_settings) as service:
+            pass
+        await service.start()
+
+    with pytest.raises(ServeError, match="stopped"):
+        asyncio.run(restart())
+
+
+def test_verdicts_are_given_while_the_queue_is_full(bundle_folder: Path, service_settings: Settings) -> None:
+    async def crowd(service: Service) -> list[GeneratedClip]:
+        flood = asyncio.gather(*(service.classify_waveform(voice(0.5)) for _ in range(9)), return_exceptions=True)
+        _, clips = await all_events(service, asked(count=3))
+        await flood
+        return clips
+
+    settings = replace(service_settings, queue_size=1, max_batch=1)
+    assert len(with_service(bundle_folder, settings, crowd)) == 3
 
 
 def test_a_wav_of_one_sample_is_answered(bundle_folder: Path, service_settings: Settings) -> None:
