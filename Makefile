@@ -44,8 +44,8 @@ serve: $(READY) ## serve the newest exported champion; PORT=8000, HOST=127.0.0.1
 	exec $(TRACKED) python -m flows serve --host "$(HOST)" --port "$(PORT)"
 
 test: lint ## check style, types and imports, then run the tests with coverage
-	$(ISOLATED) python -m pytest -n 2 --dist loadgroup \
-		--cov=sermodels --cov=flows --cov-report=term-missing:skip-covered --cov-fail-under=85
+	$(ISOLATED) python -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
+		--cov=sermodels --cov=flows --cov=serve --cov-report=term-missing:skip-covered --cov-fail-under=85
 
 lint: $(READY) ## check style, types and imports
 	$(BIN)/ruff check

@@ -126,7 +126,6 @@ def test_full_disk(small_disk: Path, tmp_path: Path) -> None:
     assert "MB free" in done.stderr
 
 
-@pytest.mark.xdist_group("prefect")
 @pytest.mark.parametrize("skip", [False, True])
 def test_unreadable_recordings_are_named_at_the_end(
     skip: bool, corpus: Path, tmp_path: Path, command: list[str], environment: dict[str, str]

@@ -6,10 +6,7 @@ import subprocess
 import time
 from pathlib import Path
 
-import pytest
 from mlflow import MlflowClient
-
-pytestmark = pytest.mark.xdist_group("prefect")
 
 STAGES = ("caching", "baseline", "augmentation", "embedding", "diffusion", "synthesis", "retraining", "oversampling")
 

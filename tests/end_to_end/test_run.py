@@ -17,8 +17,6 @@ from mlflow.entities import Run as MlflowRun
 
 from flows.export import fetch_bundle
 
-pytestmark = pytest.mark.xdist_group("prefect")
-
 Run = Callable[..., subprocess.CompletedProcess[str]]
 ROOT = Path(__file__).resolve().parents[2]
 CLASSIFIERS = ("baseline", "augmentation", "retraining", "oversampling")

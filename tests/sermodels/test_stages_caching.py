@@ -14,8 +14,6 @@ from sermodels.stages.context import cache_folder, read_utterances
 from tests.sermodels.tiny import EMOTIONS, tiny_config, write_corpus
 from tests.sermodels.tiny_chain import changed
 
-pytestmark = pytest.mark.xdist_group("stages")
-
 
 @pytest.fixture
 def config(tmp_path: Path) -> Config:

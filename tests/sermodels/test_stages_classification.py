@@ -19,8 +19,6 @@ from sermodels.training import EpochRecord
 from tests.sermodels.tiny import EMOTIONS
 from tests.sermodels.tiny_chain import Chain, changed, copy_workspace, results_of, start, training_log_mels, whole_chain
 
-pytestmark = pytest.mark.xdist_group("stages")
-
 STAGES = {"baseline": "A", "augmentation": "B", "retraining": "C", "oversampling": "D"}
 
 

@@ -17,8 +17,6 @@ from sermodels.training import EpochRecord
 from tests.sermodels.tiny import EMOTIONS
 from tests.sermodels.tiny_chain import Chain, training_log_mels, whole_chain
 
-pytestmark = pytest.mark.xdist_group("stages")
-
 
 @pytest.fixture(scope="module")
 def chain(tmp_path_factory: pytest.TempPathFactory) -> Chain:

@@ -13,8 +13,6 @@ from sermodels.store import COMPLETE
 from sermodels.training import EpochRecord
 from tests.sermodels.tiny_chain import Chain, copy_workspace, results_of, run_until, start, whole_chain
 
-pytestmark = pytest.mark.xdist_group("stages")
-
 ROOT = Path(__file__).resolve().parents[2]
 CHILD = "import sys; from tests.sermodels.tiny_chain import run_and_wait; run_and_wait(*sys.argv[1:])"
 STAGES = ("baseline", "diffusion", "synthesis")
@@ -97,6 +95,8 @@ def test_a_killed_synthesis_keeps_its_first_shards(chain: Chain, killed: dict[st
 
 
 def test_after_that_everything_is_reused(chain: Chain, killed: dict[str, Path]) -> None:
+    run_until(start(chain.config, killed["baseline"]), "baseline")
+
     context = start(chain.config, killed["baseline"])
 
     assert context.prepared.reused

@@ -14,8 +14,6 @@ from sermodels.vocoder import PEAK
 from tests.sermodels.tiny import EMOTIONS
 from tests.sermodels.tiny_chain import Chain, changed, whole_chain
 
-pytestmark = pytest.mark.xdist_group("stages")
-
 
 @pytest.fixture(scope="module")
 def chain(tmp_path_factory: pytest.TempPathFactory) -> Chain:

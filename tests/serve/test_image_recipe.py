@@ -23,8 +23,6 @@ STAGES = read_dockerfile()
 IMAGE = flattened(STAGES, "cpu")
 NO_REGISTRY = re.compile(r"Failed to fetch|error sending request|network connectivity is disabled")
 
-pytestmark = pytest.mark.xdist_group("image")  # one worker makes the environment
-
 
 @dataclass(frozen=True)
 class Container:
