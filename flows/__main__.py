@@ -105,6 +105,8 @@ def run(options: argparse.Namespace) -> None:
         if server
         else f"  PREFECT_HOME={os.environ['PREFECT_HOME']} {programs / 'prefect'} server start"
     )
+    print("Serve the champion, with its demo at http://127.0.0.1:8000:")
+    print(f"  MLFLOW_TRACKING_URI={tracking_uri()} {sys.executable} -m flows serve --workspace {workspace}")
 
 
 def export(options: argparse.Namespace) -> None:
