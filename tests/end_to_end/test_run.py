@@ -155,10 +155,11 @@ def check_prefect(home: Path) -> None:
 
 
 def check_output(text: str, folder: Path) -> None:
-    """The run ends with the table and the two commands that open the UIs."""
+    """The run ends with the table and the commands that open the UIs and serve the champion."""
     assert "| C retraining" in text
     assert f"mlflow ui --backend-store-uri sqlite:///{folder / 'mlflow.db'}" in text
     assert "Prefect UI" in text
+    assert f"-m flows serve --workspace {folder / 'workspace'}" in text
 
 
 def check_rerun(database: Path, parent: MlflowRun, children: dict[str, MlflowRun]) -> None:
