@@ -1,4 +1,4 @@
-"""The command line: `python -m flows run`, `export` and `serve`."""
+"""The command line: `python -m flows run`, `table`, `results`, `export` and `serve`."""
 
 import argparse
 import os
@@ -15,12 +15,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     run = commands.add_parser(
         "run", help="run the whole pipeline", formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    run.add_argument("--preset", default="demo", help="name in presets/ or path of a .yaml file")
-    run.add_argument("--data-dir", default="", help="folder that holds the corpora, such as emodb/ and ravdess/")
+    _add_corpus_options(run, preset="demo")
     run.add_argument("--protocol", default="", help="speaker (unseen speakers) or seed (random split, for comparison)")
     run.add_argument("--fold", default="", help="protocol speaker: number of the fold, or all")
-    run.add_argument("--weights", default="", help="imagenet, none, or the path of a state dict")
-    run.add_argument("--workspace", default="workspace", help="folder for cache, stages and checkpoints")
     run.add_argument(
         "--skip-unreadable",
         nargs="?",
@@ -29,10 +26,42 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         choices=("true", "false", ""),
         help="leave unreadable recordings out",
     )
-    run.add_argument("--overrides", default="", help="any config values: 'training.epochs=3 clip.duration_s=4'")
+    _add_table(commands)
     _add_export(commands)
     _add_serve(commands)
     return parser.parse_args(arguments)
+
+
+def _add_corpus_options(command: argparse.ArgumentParser, *, preset: str) -> None:
+    """What `run` and `table` both ask: recipe, recordings and places."""
+    command.add_argument("--preset", default=preset, help="name in presets/ or path of a .yaml file")
+    command.add_argument("--data-dir", default="", help="folder that holds the corpora, such as emodb/ and ravdess/")
+    command.add_argument("--weights", default="", help="imagenet, none, or the path of a state dict")
+    command.add_argument("--workspace", default="workspace", help="folder for cache, stages and checkpoints")
+    command.add_argument("--overrides", default="", help="any config values: 'training.epochs=3 clip.duration_s=4'")
+
+
+def _add_table(commands: Any) -> None:
+    """The options of `table` and `results`."""
+    table = commands.add_parser(
+        "table",
+        help="run protocols, folds, seeds and stages that are not done yet, and write docs/results.md and .json",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    _add_corpus_options(table, preset="full")
+    table.add_argument("--protocols", default="speaker,seed,corpus", help="any of speaker, seed, corpus")
+    table.add_argument("--folds", default="all", help="protocol speaker: numbers of folds, such as 0,1,2, or all")
+    table.add_argument("--seeds", type=int, default=3, help="how many seeds")
+    table.add_argument("--stages", default="ABCD", help="any of A, B, C, D")
+    table.add_argument("--dask", default="", help="run cells on Dask: local, or the address of a scheduler")
+    results = commands.add_parser(
+        "results",
+        help="write docs/results.md and .json from what MLflow holds",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    results.add_argument("--preset", default="full", help="whose table")
+    for command in (table, results):
+        command.add_argument("--docs", default="docs", help="folder that the results are written into")
 
 
 def _add_export(commands: Any) -> None:
@@ -65,8 +94,8 @@ def overrides_of(options: argparse.Namespace) -> list[str]:
     """The options as config overrides; --overrides comes last and wins."""
     named = {
         "corpus.data_dir": options.data_dir,
-        "split.protocol": options.protocol,
-        "split.fold": options.fold,
+        "split.protocol": getattr(options, "protocol", ""),
+        "split.fold": getattr(options, "fold", ""),
         "classifier.weights": options.weights,
     }
     return [*(f"{key}={value}" for key, value in named.items() if value), *str(options.overrides).split()]
@@ -109,6 +138,32 @@ def run(options: argparse.Namespace) -> None:
     print(f"  MLFLOW_TRACKING_URI={tracking_uri()} {sys.executable} -m flows serve --workspace {workspace}")
 
 
+def table(options: argparse.Namespace) -> None:
+    """Run what the table still lacks, then write it."""
+    from sermodels.preflight import check_start
+    from sermodels.presets import resolve_config
+
+    config = resolve_config(options.preset, overrides_of(options))
+    workspace = Path(options.workspace)
+    check_start(config, workspace)
+    use_workspace(workspace)
+    from flows.table import plan_of, run_table
+
+    plan = plan_of(options.protocols, options.folds, options.seeds, options.stages)
+    run_table(config, plan, workspace, Path(options.preset).stem, options.dask)
+    results(options)
+
+
+def results(options: argparse.Namespace) -> None:
+    """Write the results page from MLflow."""
+    from flows import tracking
+    from flows.results import publish_results
+
+    tracking.setup()
+    page = publish_results(Path(options.preset).stem, Path(options.docs))
+    print(f"Results: {page}")
+
+
 def export(options: argparse.Namespace) -> None:
     """Export what the registry calls champion and challenger."""
     use_workspace(Path(options.workspace))
@@ -136,7 +191,7 @@ def serve(options: argparse.Namespace) -> None:
     os.execv(sys.executable, [*command, "--host", options.host, "--port", options.port])
 
 
-COMMANDS = {"run": run, "export": export, "serve": serve}
+COMMANDS = {"run": run, "table": table, "results": results, "export": export, "serve": serve}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -107,6 +107,7 @@ def protocol_line(config: Config) -> str:
     """What kind of number the table holds."""
     kind = {
         "speaker": f"unseen speakers (protocol speaker, fold {config.split.fold} of {config.split.folds})",
+        "corpus": "a corpus that was not trained on (protocol corpus)",
         "seed": "speaker-dependent, for comparison (protocol seed)",
     }[config.split.protocol]
     return f"{kind}. {DEMO_NOTICE}" if "demo" in config.corpus.names else kind

@@ -1,6 +1,5 @@
 """The comparison of stages: one table for the terminal, MLflow and Prefect alike."""
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from sermodels.evaluation import figures
+from sermodels.predictions import joined, read_predictions
 from sermodels.store import StageResult
 
 COLUMNS = ("stage", "steps", "development UAR", "test UAR", "test accuracy", "test macro-F1", "gap")
@@ -61,13 +61,8 @@ def _row(name: str, results: Sequence[StageResult], labels: Sequence[str]) -> St
 
 def pooled_test_figures(results: Sequence[StageResult], labels: Sequence[str]) -> dict[str, float]:
     """Figures over the test predictions of all splits together."""
-    truth, probabilities = [], []
-    for result in results:
-        with open(result.folder / "predictions-test.csv", encoding="utf-8", newline="") as file:
-            for row in csv.DictReader(file):
-                truth.append(labels.index(row["emotion"]))
-                probabilities.append([float(row[label]) for label in labels])
-    return figures(np.array(truth), np.array(probabilities), labels)
+    pooled = joined([read_predictions(result.folder / "predictions-test.csv") for result in results])
+    return figures(pooled.truth, pooled.probabilities, labels)
 
 
 def markdown_table(rows: Sequence[StageRow]) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, cast
 from uuid import UUID
 
@@ -14,6 +15,7 @@ from flows import tracking
 from flows.tracking import Run
 from sermodels.classifier_checkpoint import CLASSIFIER_FILE
 from sermodels.config import Config
+from sermodels.files import sha256_of_json
 from sermodels.stages.caching import run_caching, run_splitting
 from sermodels.stages.classification import Recipe, run_classification
 from sermodels.stages.context import RunContext, read_utterances, utterance_json
@@ -21,6 +23,8 @@ from sermodels.stages.diffusion import DENOISER_FILE, run_diffusion
 from sermodels.stages.embedding import run_embedding
 from sermodels.stages.synthesis import run_synthesis
 from sermodels.store import StageResult
+
+NO_TAGS: Mapping[str, str] = MappingProxyType({})
 
 
 def progress_in_prefect(description: str) -> Callable[[float], None]:
@@ -52,8 +56,23 @@ def epoch_reporter(run: Run, epochs: int, description: str) -> Callable[[Mapping
 
 def stage_tags(context: RunContext, stage: str, letter: str = "") -> dict[str, str]:
     """Tags by which the stage's run is found."""
-    split = context.split()
-    return {"stage": stage, "letter": letter, "protocol": split.protocol, "split": split.name}
+    split, config = context.split(), context.config
+    return {
+        "stage": stage,
+        "letter": letter,
+        "protocol": split.protocol,
+        "split": split.name,
+        "seed": str(config.seed),
+        "corpora": ", ".join([*config.corpus.names, *config.corpus.manifests]),
+        "recipe": recipe_digest(config, letter),
+    }
+
+
+def recipe_digest(config: Config, letter: str) -> str:
+    """What cells of a table have in common: all that a stage's config says but for the split and the seed."""
+    sections = {"front_end", "clip", "classifier", "training"} | ({"augmentation"} if letter != "A" else set())
+    sections |= {"C": {"diffusion", "synthesis"}, "D": {"synthesis"}}.get(letter, set())
+    return sha256_of_json([letter, config.model_dump(mode="json", include=sections)])[:12]
 
 
 def log_stage(run: Run, result: StageResult, *patterns: str) -> None:
@@ -115,23 +134,39 @@ def splitting_task(config: Config, workspace: Path, prepared: StageResult, paren
 
 @task(name="classifier", cache_policy=NO_CACHE)
 def classifier_task(
-    context: RunContext, recipe: Recipe, parent: Run, run_name: str, synthetic: StageResult | None = None
+    context: RunContext,
+    recipe: Recipe,
+    parent: Run,
+    run_name: str,
+    synthetic: StageResult | None = None,
+    *,
+    register: bool = True,
+    tags: Mapping[str, str] = NO_TAGS,
 ) -> StageResult:
-    """Train and evaluate one classifier, and register it as a candidate."""
+    """Train and evaluate one classifier, and `register` it as a candidate."""
     config = context.config
-    with tracking.open_run(run_name, tags=stage_tags(context, recipe.name, recipe.letter), parent=parent) as run:
+    own_tags = stage_tags(context, recipe.name, recipe.letter) | {"backbone": config.classifier.backbone}
+    with tracking.open_run(run_name, tags={**own_tags, **tags}, parent=parent) as run:
         report = epoch_reporter(run, config.training.epochs, f"epochs of {run_name}")
         result = run_classification(context, recipe, synthetic=synthetic, on_epoch=report)
         log_stage(run, result, "*.json", "*.csv", "*.png")
         _log_split_datasets(run, context)
         figures = result.read("figures.json")
-        tags = version_tags(context, result, recipe.letter) | {
-            "development_uar": f"{figures['development']['uar']:.6f}",
-            "test_uar": f"{figures['test']['uar']:.6f}",
-        }
-        file = result.folder / CLASSIFIER_FILE
-        tracking.register_classifier(file, n_mels=config.front_end.n_mels, labels=config.corpus.emotions, tags=tags)
+        run.set_tags({"weights": figures["weights"]})
+        if register:
+            _register_classifier(context, recipe, result)
     return result
+
+
+def _register_classifier(context: RunContext, recipe: Recipe, result: StageResult) -> None:
+    """A new version of the classifier, with the figures that candidates are compared by."""
+    config, figures = context.config, result.read("figures.json")
+    tags = version_tags(context, result, recipe.letter) | {
+        "development_uar": f"{figures['development']['uar']:.6f}",
+        "test_uar": f"{figures['test']['uar']:.6f}",
+    }
+    file = result.folder / CLASSIFIER_FILE
+    tracking.register_classifier(file, n_mels=config.front_end.n_mels, labels=config.corpus.emotions, tags=tags)
 
 
 def version_tags(context: RunContext, result: StageResult, letter: str) -> dict[str, str]:
@@ -166,8 +201,10 @@ def embedding_task(context: RunContext, trained: StageResult, parent: Run, run_n
 
 
 @task(name="diffusion", cache_policy=NO_CACHE)
-def diffusion_task(context: RunContext, embedding: StageResult, parent: Run, run_name: str) -> StageResult:
-    """Train the diffusion model and register it."""
+def diffusion_task(
+    context: RunContext, embedding: StageResult, parent: Run, run_name: str, *, register: bool = True
+) -> StageResult:
+    """Train the diffusion model and `register` it."""
     config = context.config
     with tracking.open_run(run_name, tags=stage_tags(context, "diffusion"), parent=parent) as run:
         report = epoch_reporter(run, config.diffusion.epochs, f"epochs of {run_name}")
@@ -175,23 +212,30 @@ def diffusion_task(context: RunContext, embedding: StageResult, parent: Run, run
             context, embedding, on_epoch=report, on_picture=lambda epoch, path: run.log_file(path, "samples")
         )
         log_stage(run, result, "*.json", "curves.png")
-        version = tracking.register_diffusion(
-            result.folder / DENOISER_FILE,
-            n_mels=config.front_end.n_mels,
-            frames=config.diffusion.frames,
-            labels=config.corpus.emotions,
-            tags=version_tags(context, result, ""),
-        )
-        tracking.promote(tracking.DIFFUSION_MODEL, version)
+        if register:
+            version = tracking.register_diffusion(
+                result.folder / DENOISER_FILE,
+                n_mels=config.front_end.n_mels,
+                frames=config.diffusion.frames,
+                labels=config.corpus.emotions,
+                tags=version_tags(context, result, ""),
+            )
+            tracking.promote(tracking.DIFFUSION_MODEL, version)
     return result
 
 
 @task(name="synthesis", cache_policy=NO_CACHE)
 def synthesis_task(
-    context: RunContext, diffusion: StageResult, judge: StageResult, parent: Run, run_name: str
+    context: RunContext,
+    diffusion: StageResult,
+    judge: StageResult,
+    parent: Run,
+    run_name: str,
+    *,
+    tags: Mapping[str, str] = NO_TAGS,
 ) -> StageResult:
     """Draw the synthetic clips."""
-    with tracking.open_run(run_name, tags=stage_tags(context, "synthesis"), parent=parent) as run:
+    with tracking.open_run(run_name, tags={**stage_tags(context, "synthesis"), **tags}, parent=parent) as run:
         progress = progress_in_prefect("synthetic clips drawn")
         result = run_synthesis(context, diffusion, judge, on_progress=progress)
         log_stage(run, result, "*.json", "*.png", "audio/*.wav")

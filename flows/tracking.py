@@ -43,6 +43,17 @@ MODEL_REQUIREMENTS = ("torch", "torchvision", "numpy", "pydantic", "safetensors"
 
 
 @dataclass(frozen=True)
+class FinishedRun:
+    """A run that ended well: what it was tagged with and what it measured."""
+
+    run_id: str
+    ended: int
+    """In milliseconds since 1970."""
+    tags: dict[str, str]
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True)
 class Run:
     """An open MLflow run, and what the stages report to it."""
 
@@ -273,6 +284,27 @@ def _made(folder: Path) -> str:
     """The folder, which exists now."""
     folder.mkdir(parents=True, exist_ok=True)
     return str(folder)
+
+
+def finished_runs(tags: Mapping[str, str]) -> list[FinishedRun]:
+    """The experiment's finished runs with these tags, the newest first."""
+    client, name = MlflowClient(), os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
+        return []
+    query = " and ".join(["attributes.status = 'FINISHED'", *(f"tags.`{key}` = '{tags[key]}'" for key in tags)])
+    found, token = [], None
+    while True:
+        page = client.search_runs([experiment.experiment_id], query, page_token=token, order_by=["end_time DESC"])
+        found += [FinishedRun(r.info.run_id, r.info.end_time, dict(r.data.tags), dict(r.data.metrics)) for r in page]
+        token = page.token
+        if not token:
+            return found
+
+
+def fetch_file(run_id: str, file: str, folder: Path) -> Path:
+    """An artifact of a run, in `folder`."""
+    return Path(MlflowClient().download_artifacts(run_id, file, _made(folder)))
 
 
 def git_commit() -> str:

@@ -88,10 +88,12 @@ class ClipConfig(Section):
 class SplitConfig(Section):
     """Who is trained on, who chooses the epoch, who is tested."""
 
-    protocol: Literal["speaker", "seed"] = "speaker"
+    protocol: Literal["speaker", "seed", "corpus"] = "speaker"
+    """`speaker`: unseen speakers. `corpus`: one corpus trains, another tests. `seed`: at random, speaker-dependent."""
     folds: Annotated[int, Field(ge=2)] = 6
+    """Protocol `speaker`: as many as there are speakers leaves one speaker out at a time."""
     fold: Annotated[int, Field(ge=0)] | Literal["all"] = 0
-    """Protocol `speaker`: the fold to run, or all of them."""
+    """The fold to run, or all of them; under `corpus` the number of the corpus left out, in alphabetical order."""
     development_fraction: Annotated[float, Field(gt=0.0, lt=0.5)] = 0.15
     """Share of the training speakers (protocol `seed`: clips) that chooses the epoch and nothing else."""
     test_fraction: Annotated[float, Field(gt=0.0, lt=0.9)] = 0.2
@@ -100,7 +102,7 @@ class SplitConfig(Section):
 
     @model_validator(mode="after")
     def _fold_exists(self) -> "SplitConfig":
-        if self.fold != "all" and self.fold >= self.folds:
+        if self.protocol == "speaker" and self.fold != "all" and self.fold >= self.folds:
             raise ValueError(f"fold {self.fold} does not exist; allowed: 0 to {self.folds - 1}, or all")
         return self
 

@@ -59,6 +59,23 @@ def bar_picture(bars: Mapping[str, Sequence[float]], names: Sequence[str], title
     return figure
 
 
+def interval_picture(names: Sequence[str], values: NDArray[np.floating], title: str, figure_of: str) -> Figure:
+    """Figures (row, 3) as dots with intervals: value, lower and upper bound, one row a name, the first on top."""
+    figure = Figure(figsize=(7.0, 0.45 * len(names) + 1.4), layout="constrained")
+    axes = figure.add_subplot()
+    places = np.arange(len(names))[::-1]
+    errors = np.abs(values[:, 1:] - values[:, :1]).T
+    axes.errorbar(values[:, 0], places, xerr=errors, fmt="o", capsize=4)
+    for place, value in zip(places, values[:, 0], strict=True):
+        axes.annotate(
+            f"{value:.3f}", (value, place), xytext=(0, 7), textcoords="offset points", ha="center", fontsize=8
+        )
+    axes.set(title=title, xlabel=f"{figure_of} with 95 % interval", ylim=(-0.7, len(names) - 0.3))
+    axes.set_yticks(places, names)
+    axes.grid(axis="x", alpha=0.3)
+    return figure
+
+
 def confusion_picture(matrix: NDArray[np.int64], labels: Sequence[str], title: str) -> Figure:
     """Confusion matrix: colour is the recall of each row, the numbers are clips."""
     figure = Figure(figsize=(6.0, 5.2), layout="constrained")

@@ -1,7 +1,8 @@
-"""Speaker-independent folds and the random stratified split, with the checks that keep them honest."""
+"""Speaker-independent folds, corpora left out, and the random stratified split, with checks that keep them honest."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,8 @@ def make_splits(utterances: Sequence[Utterance], config: SplitConfig) -> list[Sp
     """The splits that the config asks for, checked: one, or all folds. Raises SplitError."""
     if config.protocol == "seed":
         splits = [_random_split(utterances, config)]
+    elif config.protocol == "corpus":
+        splits = _corpus_splits(utterances, config)
     else:
         folds = range(config.folds) if config.fold == "all" else [config.fold]
         splits = [_speaker_split(utterances, config, fold) for fold in folds]
@@ -49,7 +52,7 @@ def make_splits(utterances: Sequence[Utterance], config: SplitConfig) -> list[Sp
 
 
 def check_split(split: Split, utterances: Sequence[Utterance]) -> None:
-    """Raise SplitError naming the clip when a recording's content, or under `speaker` its speaker, is on two sides."""
+    """Raise SplitError naming the clip when a recording's content, or but for `seed` its speaker, is on two sides."""
     by_identifier = {utterance.identifier: utterance for utterance in utterances}
     side_of: dict[str, str] = {}
     for part in PARTS:
@@ -57,7 +60,7 @@ def check_split(split: Split, utterances: Sequence[Utterance]) -> None:
         if not members:
             raise SplitError(f"{split.name}: the {part} part is empty; use fewer folds or more speakers")
         for utterance in members:
-            marks = [utterance.sha256] + ([utterance.speaker] if split.protocol == "speaker" else [])
+            marks = [utterance.sha256] + ([utterance.speaker] if split.protocol != "seed" else [])
             for mark in marks:
                 if side_of.setdefault(mark, part) != part:
                     raise SplitError(
@@ -81,6 +84,28 @@ def _speaker_split(utterances: Sequence[Utterance], config: SplitConfig, fold: i
     """Hold out the fold's speakers, and from the others a development share of each corpus."""
     groups = _speaker_groups(utterances)
     test = set(_deal(groups, config.folds, config.seed)[fold])
+    development = _development_groups(groups, test, config, fold)
+    return _split(f"fold {fold}", "speaker", utterances, partial(_side_of, groups, development, test))
+
+
+def _corpus_splits(utterances: Sequence[Utterance], config: SplitConfig) -> list[Split]:
+    """Hold out one corpus after the other, or the one that the config names. Raises SplitError."""
+    corpora = sorted({utterance.corpus for utterance in utterances})
+    if len(corpora) < 2:
+        raise SplitError(f"protocol corpus needs at least two corpora; this run has {', '.join(corpora)}")
+    if config.fold != "all" and config.fold >= len(corpora):
+        raise SplitError(f"split.fold={config.fold}: protocol corpus has folds 0 to {len(corpora) - 1}, or all")
+    groups, splits = _speaker_groups(utterances), []
+    for fold in range(len(corpora)) if config.fold == "all" else [config.fold]:
+        test = {groups[u.speaker].name for u in utterances if u.corpus == corpora[fold]}
+        development = _development_groups(groups, test, config, fold)
+        side = partial(_side_of, groups, development, test)
+        splits.append(_split(f"without {corpora[fold]}", "corpus", utterances, side))
+    return splits
+
+
+def _development_groups(groups: dict[str, "SpeakerGroup"], test: set[str], config: SplitConfig, fold: int) -> set[str]:
+    """From the speakers of each corpus that are not tested a share that chooses the epoch."""
     development: set[str] = set()
     for corpus in sorted({group.corpus for group in groups.values()}):
         names = sorted({group.name for group in groups.values() if group.corpus == corpus} - test)
@@ -88,7 +113,7 @@ def _speaker_split(utterances: Sequence[Utterance], config: SplitConfig, fold: i
             wanted = max(1, round(config.development_fraction * len(names)))
             shuffled = _alternate_sexes(names, groups, generator(config.seed, fold, len(names)))
             development |= set(shuffled[:wanted])
-    return _split(f"fold {fold}", "speaker", utterances, lambda u: _side(groups[u.speaker].name, development, test))
+    return development
 
 
 @dataclass(frozen=True)
@@ -134,6 +159,11 @@ def _alternate_sexes(names: Sequence[str], groups: dict[str, SpeakerGroup], rng:
         queues.setdefault(groups[name].sex, []).append(name)
     turns = {name: turn for queue in queues.values() for turn, name in enumerate(queue)}
     return sorted(shuffled, key=lambda name: turns[name])
+
+
+def _side_of(groups: dict[str, SpeakerGroup], development: set[str], test: set[str], utterance: Utterance) -> str:
+    """Which part an utterance belongs to by its speaker."""
+    return _side(groups[utterance.speaker].name, development, test)
 
 
 def _side(leader: str, development: set[str], test: set[str]) -> str:

@@ -60,7 +60,7 @@ class Provenance(Part):
     created: str
     git_commit: str
     data_digest: str
-    protocol: Literal["speaker", "seed"]
+    protocol: Literal["speaker", "seed", "corpus"]
     """`speaker`: its scores are of speakers that no part of it has heard; `seed`: of speakers that it knows."""
     synthetic_speech: bool
     classifier: ModelVersion

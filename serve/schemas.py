@@ -52,7 +52,7 @@ class ModelSummary(BaseModel):
         """The bundle's classifier."""
         provenance = bundle.manifest.provenance
         model = provenance.classifier
-        unseen = provenance.protocol == "speaker"
+        unseen = provenance.protocol != "seed"
         uar = bundle.manifest.metrics.get("test_uar", math.nan)
         return cls(
             name=model.name,

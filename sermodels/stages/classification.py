@@ -1,7 +1,5 @@
 """Stages that train a classifier: baseline (A), augmentation (B), retraining (C) and oversampling (D)."""
 
-import csv
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,11 +12,11 @@ from sermodels.classifier import Classifier
 from sermodels.classifier_checkpoint import CLASSIFIER_FILE, save_classifier
 from sermodels.clips import ClipSet, frames_of, statistics_of
 from sermodels.config import Config
-from sermodels.corpora.utterance import Utterance
 from sermodels.device import best_device
 from sermodels.evaluation import confusion, figures
-from sermodels.files import atomic_write, write_json
+from sermodels.files import write_json
 from sermodels.plots import confusion_picture, curves, save_figure
+from sermodels.predictions import write_predictions
 from sermodels.randomness import generator, torch_seed
 from sermodels.splits import Split, check_synthetic
 from sermodels.stages.context import RunContext, RunData
@@ -184,7 +182,7 @@ def _write_results(
         groups = {"corpus": [u.corpus for u in utterances], "sex": [u.sex for u in utterances]}
         results[part] = figures(data.labels[indices], probabilities, labels, groups)
         if part != "training":
-            _write_predictions(folder / f"predictions-{part}.csv", utterances, probabilities, labels)
+            write_predictions(folder / f"predictions-{part}.csv", utterances, probabilities, labels)
             title = f"{recipe.name} ({recipe.letter}), {split.name}, {part}: UAR {results[part]['uar']:.3f}"
             picture = confusion_picture(confusion(data.labels[indices], probabilities), labels, title)
             save_figure(picture, folder / f"confusion-{part}.png")
@@ -199,15 +197,3 @@ def _write_results(
         "weights": report.message(),
     }
     save_classifier(folder / CLASSIFIER_FILE, classifier, header)
-
-
-def _write_predictions(
-    path: Path, utterances: Sequence[Utterance], probabilities: NDArray[np.floating], labels: Sequence[str]
-) -> None:
-    """One row a clip: who, what it is, what it was taken for, and the probabilities."""
-    with atomic_write(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["identifier", "corpus", "speaker", "sex", "emotion", "predicted", *labels])
-        for utterance, row in zip(utterances, probabilities, strict=True):
-            who = [utterance.identifier, utterance.corpus, utterance.speaker, utterance.sex]
-            writer.writerow([*who, utterance.emotion, labels[int(row.argmax())], *(f"{value:.6f}" for value in row)])

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
@@ -15,6 +16,7 @@ from serve.bundle import LABELS_KEY
 from serve.export.graph import save_graph
 
 Waveforms = Sequence[NDArray[np.float32]]
+_ERRORS_ONLY = 3
 LARGEST_LOSS = 0.005
 """UAR that the int8 graph may lose on development clips and still be kept."""
 
@@ -36,6 +38,7 @@ def quantize_classifier(source: Path, target: Path, training: Waveforms) -> None
 
     Raises StorageError.
     """
+    onnxruntime.set_default_logger_severity(_ERRORS_ONLY)  # the calibrator's sessions take it from there
     loggers = [logging.getLogger(), logging.getLogger("onnxruntime.quantization")]
     levels = [logger.level for logger in loggers]
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():

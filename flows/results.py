@@ -1,0 +1,202 @@
+"""The published results: rows with intervals and tests, from what MLflow holds and nothing else."""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from flows import tracking
+from flows.export import RegistryError
+from flows.results_page import title_of, write_results
+from flows.tracking import FinishedRun
+from sermodels.calibration import (
+    expected_calibration_error,
+    fit_temperature,
+    negative_log_likelihood,
+    with_temperature,
+)
+from sermodels.evaluation import figures
+from sermodels.predictions import Predictions, joined, read_predictions
+from sermodels.statistics import accuracy, difference, holm, interval, mcnemar_p, permutation_p
+
+PREDICTIONS = {"test": "predictions-test.csv", "development": "predictions-development.csv"}
+COMPARED = (("B", "A"), ("C", "B"), ("D", "B"), ("C", "D"))
+
+
+def publish_results(table: str, docs: Path) -> Path:
+    """Write the results page of a table from MLflow alone. Raises RegistryError when nothing of it has finished."""
+    groups = read_groups(table)
+    if not groups:
+        raise RegistryError(
+            f"{tracking.tracking_uri()}: no finished cell of table {table}; run: python -m flows table --preset {table}"
+        )
+    rows = [row_of(group) for group in groups]
+    tests = {title_of(row): group.test() for row, group in zip(rows, groups, strict=True)}
+    command = f"python -m flows results --preset {table}"
+    write_results(docs, rows, comparisons_of(groups), tests, command=command)
+    return docs / "results.md"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One finished classifier: a stage on one split with one seed."""
+
+    run: FinishedRun
+    development: Predictions
+    test: Predictions
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Which split and seed."""
+        return self.run.tags["split"], self.run.tags["seed"]
+
+
+@dataclass(frozen=True)
+class Group:
+    """All cells of one row of the table."""
+
+    protocol: str
+    corpora: str
+    letter: str
+    cells: tuple[Cell, ...]
+
+    @property
+    def seeds(self) -> list[str]:
+        """The seeds, in order."""
+        return sorted({cell.run.tags["seed"] for cell in self.cells}, key=int)
+
+    @property
+    def splits(self) -> list[str]:
+        """The splits, in order."""
+        return sorted({cell.run.tags["split"] for cell in self.cells})
+
+    def test(self) -> Predictions:
+        """Test predictions of all splits and seeds together."""
+        return joined([cell.test for cell in self.cells])
+
+    def at(self, places: Sequence[tuple[str, str]]) -> Predictions:
+        """Test predictions of these splits and seeds, in their order."""
+        by_place = {cell.place: cell.test for cell in self.cells}
+        return joined([by_place[place] for place in places])
+
+
+def read_groups(table: str) -> list[Group]:
+    """Everything finished under this table's name: the newest run of each cell, and of the newest recipe only."""
+    newest: dict[tuple[str, ...], FinishedRun] = {}
+    for run in tracking.finished_runs({"table": table}):  # newest first
+        if run.tags.get("letter"):
+            row = (run.tags["protocol"], run.tags["corpora"], run.tags["letter"])
+            newest.setdefault((*row, run.tags["split"], run.tags["seed"]), run)
+    recipes: dict[tuple[str, ...], str] = {}
+    for key, run in sorted(newest.items(), key=lambda item: -item[1].ended):
+        recipes.setdefault(key[:3], run.tags["recipe"])
+    kept = {key: run for key, run in newest.items() if run.tags["recipe"] == recipes[key[:3]]}
+    return [
+        Group(protocol, corpora, letter, tuple(_read(kept[key]) for key in sorted(kept) if key[:3] == row))
+        for row in sorted({key[:3] for key in kept})
+        for protocol, corpora, letter in [row]
+    ]
+
+
+def _read(run: FinishedRun) -> Cell:
+    """A run with its predictions."""
+    with tempfile.TemporaryDirectory() as folder:
+        files = {part: tracking.fetch_file(run.run_id, name, Path(folder)) for part, name in PREDICTIONS.items()}
+        return Cell(run, read_predictions(files["development"]), read_predictions(files["test"]))
+
+
+def row_of(group: Group) -> dict[str, Any]:
+    """One row of the table: figures of all its test clips, with 95 % intervals over speakers."""
+    test, tags = group.test(), group.cells[0].run.tags
+    uar, wa = interval(test), interval(test, accuracy)
+    per_seed = [
+        figures(part.truth, part.probabilities, part.labels)["uar"]
+        for seed in group.seeds
+        for part in [joined([cell.test for cell in group.cells if cell.run.tags["seed"] == seed])]
+    ]
+    found = figures(test.truth, test.probabilities, test.labels, test.groups | {"speaker": ()})
+    return {
+        "protocol": group.protocol,
+        "corpora": group.corpora,
+        "stage": group.letter,
+        "backbone": tags["backbone"],
+        "weights": tags["weights"],
+        "recipe": tags["recipe"],
+        "folds": group.splits,
+        "seeds": [int(seed) for seed in group.seeds],
+        "clips": len(test),
+        "speakers": len(set(test.groups["speaker"])),
+        "uar": uar.value,
+        "uar_low": uar.low,
+        "uar_high": uar.high,
+        "uar_per_seed": per_seed,
+        "wa": wa.value,
+        "wa_low": wa.low,
+        "wa_high": wa.high,
+        "macro_f1": found["macro_f1"],
+        **calibration_of(group),
+        "recall": {name.split("/")[1]: value for name, value in found.items() if name.startswith("recall/")},
+        **{
+            f"uar_by_{kind}": {
+                name.rsplit("/", 1)[1]: value for name, value in found.items() if name.startswith(f"uar/{kind}/")
+            }
+            for kind in ("corpus", "sex")
+        },
+        "gap": float(np.mean([cell.run.metrics["gap"] for cell in group.cells])),
+        "optimizer_steps": round(float(np.mean([cell.run.metrics["optimizer_steps"] for cell in group.cells]))),
+        "runs": [cell.run.run_id for cell in group.cells],
+    }
+
+
+def calibration_of(group: Group) -> dict[str, float]:
+    """ECE and NLL of the test clips, before and after the temperature that each cell's development clips give."""
+    temperatures = [fit_temperature(cell.development.truth, cell.development.probabilities) for cell in group.cells]
+    raw = group.test()
+    scaled = np.concatenate(
+        [with_temperature(cell.test.probabilities, t) for cell, t in zip(group.cells, temperatures, strict=True)]
+    )
+    return {
+        "ece": expected_calibration_error(raw.truth, raw.probabilities),
+        "nll": negative_log_likelihood(raw.truth, raw.probabilities),
+        "temperature": float(np.mean(temperatures)),
+        "ece_scaled": expected_calibration_error(raw.truth, scaled),
+        "nll_scaled": negative_log_likelihood(raw.truth, scaled),
+    }
+
+
+def comparisons_of(groups: Sequence[Group]) -> list[dict[str, Any]]:
+    """Stages against each other on the splits and seeds that both have; p-values are adjusted over all of them."""
+    found = []
+    for one, other in combinations(groups, 2):
+        for first, second in ((one, other), (other, one)):
+            same_row = (first.protocol, first.corpora) == (second.protocol, second.corpora)
+            if same_row and (first.letter, second.letter) in COMPARED:
+                places = sorted({c.place for c in first.cells} & {c.place for c in second.cells})
+                if places:
+                    found.append(_compare(first, second, places))
+    for name in ("permutation_p", "mcnemar_p"):
+        for row, adjusted in zip(found, holm([row[name] for row in found]), strict=True):
+            row[f"{name}_holm"] = adjusted
+    return found
+
+
+def _compare(first: Group, second: Group, places: list[tuple[str, str]]) -> dict[str, Any]:
+    """How far `first` lies above `second`."""
+    one, other = first.at(places), second.at(places)
+    gained = difference(one, other)
+    return {
+        "protocol": first.protocol,
+        "corpora": first.corpora,
+        "stages": f"{first.letter} - {second.letter}",
+        "folds": sorted({split for split, _ in places}),
+        "seeds": sorted({int(seed) for _, seed in places}),
+        "uar_difference": gained.value,
+        "low": gained.low,
+        "high": gained.high,
+        "permutation_p": permutation_p(one, other),
+        "mcnemar_p": mcnemar_p(one, other),
+    }

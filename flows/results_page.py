@@ -1,0 +1,147 @@
+"""docs/results.md and docs/results.json: the rows as tables and pictures, with the command behind them."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from sermodels.evaluation import confusion
+from sermodels.files import atomic_write, write_json
+from sermodels.plots import confusion_picture, interval_picture, save_figure
+from sermodels.predictions import Predictions
+from sermodels.statistics import Interval
+
+Row = Mapping[str, Any]
+PROTOCOLS = {
+    "speaker": "Unseen speakers (protocol `speaker`)",
+    "corpus": "A corpus that was not trained on (protocol `corpus`)",
+    "seed": "Speaker-dependent, for comparison with published numbers (protocol `seed`)",
+}
+STAGES = {"A": "A baseline", "B": "B augmentation", "C": "C real + synthetic", "D": "D oversampling"}
+HEAD = """# Results
+
+Written by `{command}` from the runs in MLflow; nothing here was typed by hand. Every figure is of real recordings.
+Intervals are 95 %, by bootstrap over speakers. UAR is the mean recall of the
+emotions, WA the share of clips that are right. A row names the folds and seeds that ran; nothing is extrapolated.
+"""
+
+
+def write_results(
+    folder: Path, rows: Sequence[Row], comparisons: Sequence[Row], tests: Mapping[str, Predictions], *, command: str
+) -> None:
+    """Write `results.md`, `results.json` and their pictures. `tests` are test predictions by the row's title."""
+    write_json(folder / "results.json", list(rows))
+    write_json(folder / "results-comparisons.json", list(comparisons))
+    pictures = folder / "results"
+    text = [HEAD.format(command=command)]
+    for protocol, heading in PROTOCOLS.items():
+        own = [row for row in rows if row["protocol"] == protocol]
+        if not own:
+            continue
+        save_figure(_overview(own, heading), pictures / f"{protocol}.png")
+        text += [f"## {heading}\n", _figures_table(own), f"\n![UAR of each stage](results/{protocol}.png)\n"]
+        text += [_groups_table(own), "\n", _calibration_table(own), "\n"]
+        compared = [row for row in comparisons if row["protocol"] == protocol]
+        text += [_comparison_table(compared), "\n"] if compared else []
+        text += [_confusion(row, tests[title_of(row)], pictures) for row in own]
+    text.append(_provenance(rows))
+    with atomic_write(folder / "results.md") as temporary:
+        temporary.write_text("\n".join(text), encoding="utf-8")
+
+
+def title_of(row: Row) -> str:
+    """What tells a row from the others."""
+    return f"{row['protocol']} {row['corpora']} {row['stage']}"
+
+
+def interval_of(row: Row, name: str) -> str:
+    """A figure with its interval."""
+    return str(Interval(row[name], row[f"{name}_low"], row[f"{name}_high"]))
+
+
+def _figures_table(rows: Sequence[Row]) -> str:
+    """Headline figures."""
+    head = ("corpora", "stage", "backbone", "weights", "folds", "seeds", "clips", "UAR", "WA", "macro-F1", "gap")
+    return table_of(head, [
+        (row["corpora"], STAGES[row["stage"]], row["backbone"], row["weights"], _folds(row), len(row["seeds"]),
+         row["clips"], interval_of(row, "uar"), interval_of(row, "wa"), f"{row['macro_f1']:.3f}", f"{row['gap']:.3f}")
+        for row in rows
+    ])  # fmt: skip
+
+
+def _groups_table(rows: Sequence[Row]) -> str:
+    """Figures of each emotion, corpus and sex."""
+    emotions = list(rows[0]["recall"])
+    corpora = sorted({name for row in rows for name in row["uar_by_corpus"]})
+    sexes = sorted({name for row in rows for name in row["uar_by_sex"]})
+    head = ("stage", *(f"recall {name}" for name in emotions), *(f"UAR {name}" for name in [*corpora, *sexes]))
+    return table_of(head, [
+        (STAGES[row["stage"]], *(_number(row["recall"].get(name)) for name in emotions),
+         *(_number(row["uar_by_corpus"].get(name)) for name in corpora),
+         *(_number(row["uar_by_sex"].get(name)) for name in sexes))
+        for row in rows
+    ])  # fmt: skip
+
+
+def _calibration_table(rows: Sequence[Row]) -> str:
+    """Whether the probabilities can be believed."""
+    head = ("stage", "ECE", "NLL", "temperature from development clips", "ECE after", "NLL after")
+    names = ("ece", "nll", "temperature", "ece_scaled", "nll_scaled")
+    return table_of(head, [(STAGES[row["stage"]], *(_number(row[name]) for name in names)) for row in rows])
+
+
+def _comparison_table(rows: Sequence[Row]) -> str:
+    """Stages against each other; p-values as they are and after Holm."""
+    head = ("stages", "corpora", "folds", "seeds", "UAR difference", "permutation p (Holm)", "McNemar p (Holm)")
+    return table_of(head, [
+        (row["stages"], row["corpora"], _folds(row), len(row["seeds"]),
+         str(Interval(row["uar_difference"], row["low"], row["high"])),
+         f"{row['permutation_p']:.4f} ({row['permutation_p_holm']:.4f})",
+         f"{row['mcnemar_p']:.4f} ({row['mcnemar_p_holm']:.4f})")
+        for row in rows
+    ])  # fmt: skip
+
+
+def _confusion(row: Row, test: Predictions, pictures: Path) -> str:
+    """A confusion matrix as a picture."""
+    title = f"{STAGES[row['stage']]}, {row['corpora']}, {row['protocol']}: UAR {row['uar']:.3f}"
+    name = f"confusion-{row['protocol']}-{row['corpora'].replace(', ', '-')}-{row['stage']}.png"
+    picture = confusion_picture(confusion(test.truth, test.probabilities), test.labels, title)
+    save_figure(picture, pictures / name)
+    return f"![{title}](results/{name})"
+
+
+def _overview(rows: Sequence[Row], title: str) -> Figure:
+    """UAR of each row with its interval."""
+    names = [f"{row['stage']}, {row['corpora']}" for row in rows]
+    values = np.array([[row["uar"], row["uar_low"], row["uar_high"]] for row in rows])
+    return interval_picture(names, values, title, "UAR")
+
+
+def _provenance(rows: Sequence[Row]) -> str:
+    """Which recipe and how many MLflow runs are behind each row."""
+    head = ("protocol", "corpora", "stage", "recipe", "optimiser steps", "MLflow runs")
+    return "## Where the rows come from\n\n" + table_of(head, [
+        (row["protocol"], row["corpora"], row["stage"], f"`{row['recipe']}`", row["optimizer_steps"], len(row["runs"]))
+        for row in rows
+    ])  # fmt: skip
+
+
+def _folds(row: Row) -> str:
+    """How many folds, or what was left out."""
+    folds = row["folds"]
+    named = [fold.split(" (")[0] for fold in folds]
+    return ", ".join(named) if len(named) <= 3 else f"{len(named)}"
+
+
+def _number(value: float | None) -> str:
+    """Three decimals."""
+    return "" if value is None else f"{value:.3f}"
+
+
+def table_of(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines) + "\n"

@@ -1,0 +1,95 @@
+"""Predictions of one stage as they are kept, one CSV row a clip, and joined over folds and seeds."""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sermodels.corpora.utterance import Utterance
+from sermodels.files import atomic_write
+
+COLUMNS = ("identifier", "corpus", "speaker", "sex", "emotion", "predicted")
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Who was heard, what it is, and the probabilities (clip, emotion) in the order of `labels`."""
+
+    labels: tuple[str, ...]
+    identifiers: tuple[str, ...]
+    groups: dict[str, tuple[str, ...]]
+    """`corpus`, `speaker` and `sex` of each clip."""
+    truth: NDArray[np.int64]
+    probabilities: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        """Number of clips."""
+        return len(self.truth)
+
+    @property
+    def predicted(self) -> NDArray[np.int64]:
+        """The most probable emotion of each clip."""
+        numbers: NDArray[np.int64] = self.probabilities.argmax(axis=1)
+        return numbers
+
+    def take(self, places: NDArray[np.int64]) -> "Predictions":
+        """The clips at these places."""
+        groups = {name: tuple(values[place] for place in places) for name, values in self.groups.items()}
+        identifiers = tuple(self.identifiers[place] for place in places)
+        return Predictions(self.labels, identifiers, groups, self.truth[places], self.probabilities[places])
+
+    def in_order_of(self, other: "Predictions") -> "Predictions":
+        """The same clips as `other` in its order, so that the two can be compared clip by clip.
+
+        Raises ValueError when they are not the same clips.
+        """
+        if sorted(self.identifiers) != sorted(other.identifiers):
+            raise ValueError("these predictions are about other clips")
+        mine, theirs = (np.argsort(np.array(one.identifiers), kind="stable") for one in (self, other))
+        places = np.empty(len(self), dtype=np.int64)
+        places[theirs] = mine
+        return self.take(places)
+
+
+def write_predictions(
+    path: Path, utterances: Sequence[Utterance], probabilities: NDArray[np.floating], labels: Sequence[str]
+) -> None:
+    """One row a clip: who, what it is, what it was taken for, and the probabilities."""
+    with atomic_write(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow([*COLUMNS, *labels])
+        for utterance, row in zip(utterances, probabilities, strict=True):
+            who = [utterance.identifier, utterance.corpus, utterance.speaker, utterance.sex]
+            writer.writerow([*who, utterance.emotion, labels[int(row.argmax())], *(f"{value:.6f}" for value in row)])
+
+
+def read_predictions(path: Path) -> Predictions:
+    """The inverse of `write_predictions`."""
+    with open(path, encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file)
+        rows = list(reader)
+    labels = tuple(name for name in reader.fieldnames or () if name not in COLUMNS)
+    return Predictions(
+        labels=labels,
+        identifiers=tuple(row["identifier"] for row in rows),
+        groups={name: tuple(row[name] for row in rows) for name in ("corpus", "speaker", "sex")},
+        truth=np.array([labels.index(row["emotion"]) for row in rows], dtype=np.int64),
+        probabilities=np.array([[float(row[label]) for label in labels] for row in rows]).reshape(
+            len(rows), len(labels)
+        ),
+    )
+
+
+def joined(parts: Sequence[Predictions]) -> Predictions:
+    """Predictions of several folds or seeds as one."""
+    first = parts[0]
+    return Predictions(
+        labels=first.labels,
+        identifiers=tuple(name for part in parts for name in part.identifiers),
+        groups={group: tuple(value for part in parts for value in part.groups[group]) for group in first.groups},
+        truth=np.concatenate([part.truth for part in parts]),
+        probabilities=np.concatenate([part.probabilities for part in parts]),
+    )

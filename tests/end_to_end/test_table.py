@@ -1,0 +1,130 @@
+"""The table of results by its command line on a small corpus: cells, resuming, and the page written from MLflow."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from tests.end_to_end.conftest import TINY
+
+FIGURES = {"uar", "uar_low", "uar_high", "wa", "macro_f1", "ece", "nll", "ece_scaled", "nll_scaled"}
+
+
+class Table:
+    """Calls of `python -m flows table` in one workspace."""
+
+    def __init__(self, folder: Path, corpus: Path, environment: dict[str, str]) -> None:
+        self.folder, self.corpus, self.environment = folder, corpus, environment
+
+    def call(self, *options: str, command: str = "table") -> "subprocess.CompletedProcess[str]":
+        places = [f"--data-dir={self.corpus}", f"--workspace={self.folder / 'workspace'}"]
+        own = [f"--preset={TINY}", f"--docs={self.folder / 'docs'}", *(places if command == "table" else [])]
+        return subprocess.run(
+            [sys.executable, "-m", "flows", command, *own, *options],
+            env=self.environment,
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=500,
+        )
+
+    def rows(self) -> list[dict[str, object]]:
+        found: list[dict[str, object]] = json.loads((self.folder / "docs" / "results.json").read_text())
+        return found
+
+    def client(self) -> MlflowClient:
+        return MlflowClient(self.environment["MLFLOW_TRACKING_URI"])
+
+
+@pytest.fixture
+def table(tmp_path: Path, corpus: Path, environment: dict[str, str]) -> Table:
+    return Table(tmp_path, corpus, environment)
+
+
+def test_cells_add_up_to_a_page(table: Table) -> None:
+    first = table.call(
+        "--protocols=speaker", "--folds=0", "--seeds=1", "--stages=ABCD", "--overrides=training.epochs=2"
+    )
+    assert first.returncode == 0, first.stderr[-3000:]
+    rows = table.rows()
+    assert [row["stage"] for row in rows] == ["A", "B", "C", "D"]
+    for row in rows:
+        assert row.keys() >= FIGURES | {"backbone", "weights", "folds", "seeds"}
+        assert 0.0 <= float(str(row["uar_low"])) <= float(str(row["uar"])) <= float(str(row["uar_high"])) <= 1.0
+        assert row["folds"] == ["fold 0"]
+
+    more = (
+        "--protocols=speaker,seed,corpus",
+        "--folds=0,1",
+        "--seeds=2",
+        "--stages=A",
+        "--overrides=training.epochs=2",
+    )
+    second = table.call(*more)
+    assert second.returncode == 0, second.stderr[-3000:]
+    check_rows(table.rows())
+    check_page(table.folder / "docs")
+    check_third(table, more)
+
+
+def check_rows(rows: list[dict[str, object]]) -> None:
+    """What ran before is still there beside the new cells."""
+    by_name = {(row["protocol"], row["stage"]): row for row in rows}
+    assert by_name["speaker", "A"]["folds"] == ["fold 0", "fold 1"]
+    assert by_name["speaker", "A"]["seeds"] == [0, 1]
+    assert by_name["speaker", "C"]["folds"] == ["fold 0"]
+    assert by_name["corpus", "A"]["folds"] == ["without emodb", "without ravdess"]
+    assert len(by_name["seed", "A"]["folds"]) == 2  # type: ignore[arg-type]
+
+
+def check_page(docs: Path) -> None:
+    """Tables, pictures that exist, and stages compared."""
+    text = (docs / "results.md").read_text()
+    for heading in ("Unseen speakers", "A corpus that was not trained on", "Speaker-dependent, for comparison"):
+        assert heading in text
+    pictures = [line.split("](")[1].rstrip(")") for line in text.splitlines() if line.startswith("![")]
+    assert len(pictures) == 3 + 6
+    assert all((docs / picture).stat().st_size > 1000 for picture in pictures)
+    compared = json.loads((docs / "results-comparisons.json").read_text())
+    assert [row["stages"] for row in compared] == ["B - A", "C - B", "D - B", "C - D"]
+    assert all(row["permutation_p"] <= row["permutation_p_holm"] <= 1.0 for row in compared)
+
+
+def check_third(table: Table, options: tuple[str, ...]) -> None:
+    """The same call again trains nothing and gives the same figures; so does the page alone."""
+    rows = table.rows()
+    assert table.call(*options).returncode == 0
+    (experiment,) = [e for e in table.client().search_experiments() if e.name == "sermodels"]
+    newest = table.client().search_runs([experiment.experiment_id], "tags.letter = 'A'", max_results=6)
+    assert {run.data.tags["reused"] for run in newest} == {"true"}
+    (table.folder / "docs" / "results.json").unlink()
+    assert table.call(command="results").returncode == 0
+    again = table.rows()
+    for row in [*rows, *again]:
+        row.pop("runs")
+    assert again == rows
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("--protocols=speakers", "--protocols speakers: allowed are speaker, corpus, seed"),
+        ("--stages=ABX", "--stages X: allowed are A, B, C, D"),
+        ("--folds=first", "--folds first: numbers such as 0,1,2, or all"),
+        ("--seeds=0", "--seeds 0: at least 1"),
+    ],
+)
+def test_what_is_not_allowed_is_said(table: Table, option: str, message: str) -> None:
+    done = table.call(option)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_empty_store_has_no_page(table: Table) -> None:
+    done = table.call(command="results")
+    assert done.returncode == 1
+    assert "no finished cell of table" in done.stderr
