@@ -3,7 +3,7 @@
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from sermodels.predictions import Predictions, joined, read_predictions
 from sermodels.statistics import accuracy, difference, holm, interval, mcnemar_p, permutation_p
 
 PREDICTIONS = {"test": "predictions-test.csv", "development": "predictions-development.csv"}
+KINDS = ("corpus", "sex")
 COMPARED = (("B", "A"), ("C", "B"), ("D", "B"), ("C", "D"))
 
 
@@ -35,7 +36,7 @@ def publish_results(table: str, docs: Path) -> Path:
             f"{tracking.tracking_uri()}: no finished cell of table {table}; run: python -m flows table --preset {table}"
         )
     rows = [row_of(group) for group in groups]
-    tests = {title_of(row): group.test() for row, group in zip(rows, groups, strict=True)}
+    tests = {title_of(row): group.test for row, group in zip(rows, groups, strict=True)}
     command = f"python -m flows results --preset {table}"
     write_results(docs, rows, comparisons_of(groups), tests, command=command)
     return docs / "results.md"
@@ -64,6 +65,11 @@ class Group:
     letter: str
     cells: tuple[Cell, ...]
 
+    @cached_property
+    def test(self) -> Predictions:
+        """Test predictions of all splits and seeds together."""
+        return joined([cell.test for cell in self.cells])
+
     @property
     def seeds(self) -> list[str]:
         """The seeds, in order."""
@@ -73,10 +79,6 @@ class Group:
     def splits(self) -> list[str]:
         """The splits, in order."""
         return sorted({cell.run.tags["split"] for cell in self.cells})
-
-    def test(self) -> Predictions:
-        """Test predictions of all splits and seeds together."""
-        return joined([cell.test for cell in self.cells])
 
     def at(self, places: Sequence[tuple[str, str]]) -> Predictions:
         """Test predictions of these splits and seeds, in their order."""
@@ -111,14 +113,14 @@ def _read(run: FinishedRun) -> Cell:
 
 def row_of(group: Group) -> dict[str, Any]:
     """One row of the table: figures of all its test clips, with 95 % intervals over speakers."""
-    test, tags = group.test(), group.cells[0].run.tags
+    test, tags = group.test, group.cells[0].run.tags
     uar, wa = interval(test), interval(test, accuracy)
     per_seed = [
         figures(part.truth, part.probabilities, part.labels)["uar"]
         for seed in group.seeds
         for part in [joined([cell.test for cell in group.cells if cell.run.tags["seed"] == seed])]
     ]
-    found = figures(test.truth, test.probabilities, test.labels, test.groups | {"speaker": ()})
+    found = figures(test.truth, test.probabilities, test.labels, {kind: test.groups[kind] for kind in KINDS})
     return {
         "protocol": group.protocol,
         "corpora": group.corpora,
@@ -144,7 +146,7 @@ def row_of(group: Group) -> dict[str, Any]:
             f"uar_by_{kind}": {
                 name.rsplit("/", 1)[1]: value for name, value in found.items() if name.startswith(f"uar/{kind}/")
             }
-            for kind in ("corpus", "sex")
+            for kind in KINDS
         },
         "gap": float(np.mean([cell.run.metrics["gap"] for cell in group.cells])),
         "optimizer_steps": round(float(np.mean([cell.run.metrics["optimizer_steps"] for cell in group.cells]))),
@@ -155,7 +157,7 @@ def row_of(group: Group) -> dict[str, Any]:
 def calibration_of(group: Group) -> dict[str, float]:
     """ECE and NLL of the test clips, before and after the temperature that each cell's development clips give."""
     temperatures = [fit_temperature(cell.development.truth, cell.development.probabilities) for cell in group.cells]
-    raw = group.test()
+    raw = group.test
     scaled = np.concatenate(
         [with_temperature(cell.test.probabilities, t) for cell, t in zip(group.cells, temperatures, strict=True)]
     )
@@ -170,14 +172,15 @@ def calibration_of(group: Group) -> dict[str, float]:
 
 def comparisons_of(groups: Sequence[Group]) -> list[dict[str, Any]]:
     """Stages against each other on the splits and seeds that both have; p-values are adjusted over all of them."""
-    found = []
-    for one, other in combinations(groups, 2):
-        for first, second in ((one, other), (other, one)):
-            same_row = (first.protocol, first.corpora) == (second.protocol, second.corpora)
-            if same_row and (first.letter, second.letter) in COMPARED:
-                places = sorted({c.place for c in first.cells} & {c.place for c in second.cells})
-                if places:
-                    found.append(_compare(first, second, places))
+    by_stage = {(group.protocol, group.corpora, group.letter): group for group in groups}
+    pairs = [
+        (by_stage[*row, first], by_stage[*row, second])
+        for row in sorted({key[:2] for key in by_stage})
+        for first, second in COMPARED
+        if {(*row, first), (*row, second)} <= by_stage.keys()
+    ]
+    shared = [sorted({c.place for c in one.cells} & {c.place for c in other.cells}) for one, other in pairs]
+    found = [_compare(one, other, places) for (one, other), places in zip(pairs, shared, strict=True) if places]
     for name in ("permutation_p", "mcnemar_p"):
         for row, adjusted in zip(found, holm([row[name] for row in found]), strict=True):
             row[f"{name}_holm"] = adjusted

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -118,10 +118,7 @@ class Batcher:
 
     def _run(self, waveforms: list[NDArray[np.float32]]) -> list[Scored]:
         """One call of the graph: shorter waveforms are padded, and the graph is told their lengths."""
-        lengths = np.array([len(waveform) for waveform in waveforms], dtype=np.int64)
-        batch = np.zeros((len(waveforms), lengths.max()), dtype=np.float32)
-        for row, waveform in zip(batch, waveforms, strict=True):
-            row[: len(waveform)] = waveform
+        batch, lengths = padded(waveforms)
         began = time.perf_counter()
         results = self._session.run({"waveform": batch, "length": lengths}, ["log_mel", "probabilities"])
         self._observe("inference_s", time.perf_counter() - began)
@@ -130,6 +127,15 @@ class Batcher:
             Scored(log_mel[:, :count].copy(), probabilities)
             for log_mel, probabilities, count in zip(results["log_mel"], results["probabilities"], frames, strict=True)
         ]
+
+
+def padded(waveforms: Sequence[NDArray[np.float32]]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Waveforms (sample,) as one batch (waveform, sample) with zeros behind the shorter ones, and their lengths."""
+    lengths = np.array([len(waveform) for waveform in waveforms], dtype=np.int64)
+    batch = np.zeros((len(waveforms), lengths.max()), dtype=np.float32)
+    for row, waveform in zip(batch, waveforms, strict=True):
+        row[: len(waveform)] = waveform
+    return batch, lengths
 
 
 def _fail(batch: list[_Waiting], error: ServeError) -> None:

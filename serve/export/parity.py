@@ -13,6 +13,7 @@ from sermodels.diffusion.denoiser import guided
 from sermodels.diffusion.model import DiffusionModel
 from sermodels.diffusion.samplers import sample
 from sermodels.diffusion.schedule import sampling_sigmas
+from serve.batching import padded
 from serve.bundle import CLASSIFIER, SAMPLER, UNET_STEP, VOCODER
 from serve.export.classifier_graph import EVERYTHING, OUTPUTS, WaveformClassifier
 from serve.export.sampler_graph import STEP_OUTPUTS, SamplingStep
@@ -32,7 +33,7 @@ def classifier_parity(folder: Path, module: WaveformClassifier, waveforms: Wavef
     cases |= {f"batch_{size}": [waveforms[i % len(waveforms)] for i in range(size)] for size in BATCHES}
     found: dict[str, float] = {}
     for case, clips in cases.items():
-        batch, lengths = _padded(clips)
+        batch, lengths = padded(clips)
         served = session.run({"waveform": batch, "length": lengths})
         with torch.inference_mode():
             wanted = reference(torch.from_numpy(batch), torch.from_numpy(lengths).clamp(max=EVERYTHING))
@@ -89,15 +90,6 @@ def vocoder_parity(folder: Path, module: nn.Module, log_mel: NDArray[np.float32]
             wanted = reference(torch.from_numpy(batch).double())
         found |= _differences(f"vocoder/batch_{size}", session.run({"log_mel": batch}), {"waveform": wanted})
     return found
-
-
-def _padded(clips: Waveforms) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Clips as one batch, and their lengths."""
-    lengths = np.array([len(clip) for clip in clips], dtype=np.int64)
-    batch = np.zeros((len(clips), lengths.max()), dtype=np.float32)
-    for row, clip in zip(batch, clips, strict=True):
-        row[: len(clip)] = clip
-    return batch, lengths
 
 
 def _differences(
