@@ -11,6 +11,7 @@ from torch import Tensor
 from sermodels.config import AugmentationConfig
 
 Batch = Float[Tensor, "batch mel frame"]
+EQUALIZER_POINTS = 6
 Span = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
@@ -19,7 +20,8 @@ class AugmentationDraw:
     """Everything random about one batch; where a transform is not applied its value is the identity.
 
     `time_span`, `mel_span`: first cell and width of each clip's mask; `shift`: frames to the right, circular;
-    `noise_std` and `gain`: one value a clip; `partner` and `share`: mixup's other clip and this clip's weight.
+    `noise_std` and `gain`: one value a clip; `equalizer` (batch, mel) is added to every frame; `partner` and `share`:
+    mixup's other clip and this clip's weight.
     """
 
     time_span: Span
@@ -28,6 +30,7 @@ class AugmentationDraw:
     noise_std: NDArray[np.float32]
     noise_seed: int
     gain: NDArray[np.float32]
+    equalizer: NDArray[np.float32]
     partner: NDArray[np.int64]
     share: float
 
@@ -35,7 +38,7 @@ class AugmentationDraw:
 def draw(config: AugmentationConfig, shape: tuple[int, int, int], rng: np.random.Generator) -> AugmentationDraw:
     """Draw the augmentation of a batch of shape (batch, mel, frame)."""
     batch, mels, frames = shape
-    masked_time, masked_mel, shifted, noisy, scaled = rng.random((5, batch)) < config.probability
+    masked_time, masked_mel, shifted, noisy, scaled, equalized = rng.random((6, batch)) < config.probability
     largest_shift = int(config.shift_fraction * frames)
     gain = rng.uniform(config.gain_low, config.gain_high, batch)
     return AugmentationDraw(
@@ -45,6 +48,7 @@ def draw(config: AugmentationConfig, shape: tuple[int, int, int], rng: np.random
         noise_std=np.where(noisy, config.noise_std, 0.0).astype(np.float32),
         noise_seed=int(rng.integers(2**31)),
         gain=np.where(scaled, gain, 1.0).astype(np.float32),
+        equalizer=np.where(equalized[:, None], _curves(rng, batch, mels, config.equalizer_std), 0.0).astype(np.float32),
         partner=rng.permutation(batch),
         share=float(rng.beta(config.mixup_alpha, config.mixup_alpha)) if config.mixup_alpha > 0 else 1.0,
     )
@@ -57,14 +61,22 @@ def _spans(rng: np.random.Generator, applied: NDArray[np.bool_], size: int, frac
     return starts, np.where(applied, widths, 0)
 
 
+def _curves(rng: np.random.Generator, batch: int, mels: int, std: float) -> NDArray[np.float64]:
+    """Smooth gains over the mel bands, shape (batch, mel): normal values at a few bands, linear between them."""
+    points = rng.normal(0.0, std, (batch, EQUALIZER_POINTS))
+    places = np.linspace(0, mels - 1, EQUALIZER_POINTS)
+    return np.stack([np.interp(np.arange(mels), places, values) for values in points])
+
+
 def augment(batch: Batch, chance: AugmentationDraw) -> Batch:
-    """Shift, scale, add noise, mask and mix a z-scored batch as drawn; masked cells become 0, the mean."""
+    """Shift, scale, equalize, add noise, mask and mix a z-scored batch as drawn; masked cells become 0, the mean."""
     device = batch.device
     mels, frames = batch.shape[1:]
     source = (torch.arange(frames) - torch.from_numpy(chance.shift)[:, None]) % frames
     shifted = batch.gather(2, source.to(device)[:, None, :].expand(-1, mels, -1))
     noise = torch.randn(batch.shape, generator=torch.Generator(device).manual_seed(chance.noise_seed), device=device)
-    noisy = shifted * _per_clip(chance.gain, device) + noise * _per_clip(chance.noise_std, device)
+    equalized = shifted * _per_clip(chance.gain, device) + torch.from_numpy(chance.equalizer).to(device)[:, :, None]
+    noisy = equalized + noise * _per_clip(chance.noise_std, device)
     kept = _outside(chance.time_span, frames, device)[:, None, :] & _outside(chance.mel_span, mels, device)[:, :, None]
     masked = torch.where(kept, noisy, torch.zeros_like(noisy))
     if chance.share == 1.0:

@@ -1,5 +1,6 @@
 """The classifier: a torchvision ResNet whose input is a log-mel; z-score, resize and channels are in `forward`."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from sermodels.config import ClassifierConfig
 from sermodels.errors import ConfigError
+from sermodels.features import POWER_FLOOR
 
 STAGES = ("conv1", "bn1", "layer1", "layer2", "layer3", "layer4", "fc")
 
@@ -38,8 +40,18 @@ class Classifier(nn.Module):
         self.register_buffer("std", torch.ones(n_mels))
 
     def standardize(self, log_mel: LogMelBatch) -> LogMelBatch:
-        """Z-score each mel band with the training split's statistics."""
-        return (log_mel - self.mean[:, None]) / self.std[:, None]
+        """Average the power of neighbouring cells, then z-score each mel band with the training split's statistics."""
+        return (self.smooth(log_mel) - self.mean[:, None]) / self.std[:, None]
+
+    def smooth(self, log_mel: LogMelBatch) -> LogMelBatch:
+        """The level in dB of the mean power of the cells that lie within `smoothing` bands and frames."""
+        around = self.config.smoothing
+        if around == (0, 0):
+            return log_mel
+        power = torch.exp(log_mel * (math.log(10.0) / 10.0))[:, None]
+        size = [2 * side + 1 for side in around]
+        mean = nn.functional.avg_pool2d(power, size, stride=1, padding=around, count_include_pad=False)
+        return 10.0 * torch.log10(mean[:, 0].clamp(min=POWER_FLOOR))
 
     def embed_standardized(self, batch: LogMelBatch) -> Float[Tensor, "batch width"]:
         """Pooled features before the head: 2048 wide for ResNet50, 512 for ResNet18 and 34."""

@@ -12,6 +12,8 @@ from torch import Tensor
 from sermodels.config import ClipConfig, FrontEndConfig
 
 DEFAULT_TOP_DB = 80.0
+VIEW_REACH_FRAMES = 15
+"""How far from the middle the views of a short clip lie: 0.17 s, enough to average over a ResNet's strides."""
 
 
 def frames_of(duration_s: float, config: FrontEndConfig) -> int:
@@ -24,6 +26,21 @@ def trim_silence(log_mel: NDArray[np.floating], trim_db: float) -> NDArray[np.fl
     level_db = 10.0 * np.log10(np.sum(10.0 ** (log_mel.astype(np.float64) / 10.0), axis=0))
     loud = np.flatnonzero(level_db >= level_db.max() - trim_db)
     return log_mel[:, loud[0] : loud[-1] + 1]
+
+
+def view_offsets(lengths: Int64[Tensor, " batch"], frames: int, clip: ClipConfig) -> Int64[Tensor, "batch view"]:
+    """Where evaluation places a clip of so many frames, once for each view: from the first frame, or around the middle.
+
+    The views of a clip that is longer than `frames` cover it from its beginning to its end; those of a shorter one
+    lie within VIEW_REACH_FRAMES of the middle.
+    """
+    room = frames - lengths
+    if clip.crop == "start":
+        return torch.zeros_like(room)[:, None]
+    reach = torch.div(-room, 2, rounding_mode="floor").clamp(min=VIEW_REACH_FRAMES)
+    place = 2 * torch.arange(clip.views, device=lengths.device) - (clip.views - 1)
+    shift = torch.div(place * reach[:, None], max(1, clip.views - 1), rounding_mode="floor")
+    return torch.div(room, 2, rounding_mode="floor")[:, None] + shift
 
 
 @dataclass(frozen=True)
@@ -101,10 +118,11 @@ class ClipSet:
         cells = self.values[:, columns].transpose(0, 1).float()
         return torch.where(inside[:, None, :], cells, self.floor_db[indices][:, None, None])
 
-    def evaluation_offsets(self, indices: Int64[Tensor, " batch"], frames: int, crop: str) -> Int64[Tensor, " batch"]:
-        """Offsets without chance: clips start at the first frame, or lie centred where training crops at random."""
-        room = frames - self.lengths[indices]
-        return torch.zeros_like(room) if crop == "start" else torch.div(room, 2, rounding_mode="floor")
+    def evaluation_offsets(
+        self, indices: Int64[Tensor, " batch"], frames: int, clip: ClipConfig
+    ) -> Int64[Tensor, "batch view"]:
+        """Offsets without chance, one for each of the config's views."""
+        return view_offsets(self.lengths[indices], frames, clip)
 
     def training_offsets(
         self, indices: Int64[Tensor, " batch"], frames: int, crop: str, rng: np.random.Generator

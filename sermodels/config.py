@@ -10,6 +10,7 @@ Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 PositiveInt = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0.0)]
 NonNegativeFloat = Annotated[float, Field(ge=0.0)]
+NonNegativeInt = Annotated[int, Field(ge=0)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Precision = Literal["auto", "bfloat16", "float32"]
 """`auto`: bfloat16 where the hardware computes in it, else float32."""
@@ -83,6 +84,14 @@ class ClipConfig(Section):
     """`clip` subtracts the clip's mean level in dB, so that a quiet corpus looks like a loud one."""
     crop: Literal["start", "random"] = "start"
     """`start`: cut and pad at the end. `random`: anywhere in training, centred in evaluation."""
+    views: PositiveInt = 1
+    """Places in time over which evaluation averages a clip's embedding; more than one needs `crop: random`."""
+
+    @model_validator(mode="after")
+    def _views_have_places(self) -> "ClipConfig":
+        if self.views > 1 and self.crop == "start":
+            raise ValueError(f"views {self.views} need crop: random; with crop: start there is one place")
+        return self
 
 
 class SplitConfig(Section):
@@ -117,6 +126,8 @@ class AugmentationConfig(Section):
     noise_std: NonNegativeFloat = 0.01
     gain_low: PositiveFloat = 0.9
     gain_high: PositiveFloat = 1.1
+    equalizer_std: NonNegativeFloat = 0.0
+    """Of a random smooth gain over the mel bands, as other microphones, rooms and codecs have it; 0 is none."""
     mixup_alpha: NonNegativeFloat = 0.0
     """Beta parameter of mixup (Zhang et al. 2018); 0 is none."""
 
@@ -138,6 +149,8 @@ class ClassifierConfig(Section):
     dropout: Probability = 0.5
     image_size: tuple[PositiveInt, PositiveInt] | None = (224, 224)
     """Height and width that `forward` resizes to; None keeps the log-mel's own resolution."""
+    smoothing: tuple[NonNegativeInt, NonNegativeInt] = (0, 0)
+    """Mel bands and frames on either side over which power is averaged first: it evens out what codecs change."""
 
 
 class TrainingConfig(Section):
@@ -151,6 +164,8 @@ class TrainingConfig(Section):
     warmup_fraction: Probability = 0.0
     """Share of all steps in which the rate rises linearly before the cosine; 0 is plain cosine annealing."""
     label_smoothing: Probability = 0.0
+    ema_decay: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """Of the averaged weights that are evaluated and kept; 0 keeps the weights of the last step."""
     patience: PositiveInt = 10
     """Epochs without a better development UAR before training stops."""
     epoch_size: Literal["real", "data"] = "real"
@@ -190,7 +205,7 @@ class SynthesisConfig(Section):
     steps: PositiveInt = 15
     guidance_scale: NonNegativeFloat = 1.5
     batch_size: PositiveInt = 50
-    audio_per_emotion: Annotated[int, Field(ge=0)] = 2
+    audio_per_emotion: NonNegativeInt = 2
     """Clips an emotion that are also turned into audio by Griffin-Lim."""
 
 

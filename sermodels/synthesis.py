@@ -12,10 +12,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sermodels.cache import is_cached, read_log_mel, write_log_mel
-from sermodels.clips import DEFAULT_TOP_DB
 from sermodels.config import SynthesisConfig
 from sermodels.device import autocast
-from sermodels.diffusion.denoiser import LogMelBatch, guided
+from sermodels.diffusion.denoiser import guided
 from sermodels.diffusion.model import DiffusionModel
 from sermodels.diffusion.samplers import OnStep, sample
 from sermodels.diffusion.schedule import sampling_sigmas
@@ -70,12 +69,7 @@ def sample_log_mels(
             draw_noise=lambda: noise(*shape),
             on_step=on_step,
         )
-    return _with_floor(model.to_log_mel(clean.float()))
-
-
-def _with_floor(log_mel: LogMelBatch) -> LogMelBatch:
-    """The dynamic range of the front end: nothing more than 80 dB below the clip's loudest cell."""
-    return torch.maximum(log_mel, log_mel.amax(dim=(-2, -1), keepdim=True) - DEFAULT_TOP_DB)
+    return model.to_log_mel(clean.float())
 
 
 def synthesize(

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from sermodels.augmentation import augment, draw
+from sermodels.averaging import WeightAverage
 from sermodels.checkpoint import (
     Tensors,
     load_into,
@@ -58,6 +59,7 @@ class TrainingState:
 
     classifier: Classifier
     optimizer: torch.optim.Optimizer
+    average: WeightAverage
     history: list[EpochRecord] = field(default_factory=list)
     best: Tensors = field(default_factory=dict)
     best_uar: float = -1.0
@@ -69,22 +71,24 @@ class TrainingState:
             "optimizer", optimizer_tensors(self.optimizer)
         )
         header = {"history": self.history, "best_uar": self.best_uar, "best_epoch": self.best_epoch}
-        save_tensors(path, tensors | prefixed("best", self.best), header)
+        tensors |= prefixed("average", self.average.tensors) | prefixed("best", self.best)
+        save_tensors(path, tensors, header)
 
     def restore(self, path: Path) -> None:
         """Continue from a file that `save` wrote."""
         tensors, header = load_tensors(path)
         load_into(self.classifier, without_prefix("model", tensors), path)
         load_optimizer(self.optimizer, without_prefix("optimizer", tensors))
+        self.average.restore(without_prefix("average", tensors))
         self.best = without_prefix("best", tensors)
         self.history, self.best_uar, self.best_epoch = header["history"], header["best_uar"], header["best_epoch"]
 
     def note(self, record: EpochRecord) -> None:
-        """Keep the epoch's figures, and its weights when its development UAR is the best so far."""
+        """Keep the epoch's figures, and its averaged weights when their development UAR is the best so far."""
         self.history.append(record)
         if record["val/uar"] > self.best_uar:
             self.best_uar, self.best_epoch = record["val/uar"], int(record["epoch"])
-            self.best = {name: tensor.detach().cpu().clone() for name, tensor in self.classifier.state_dict().items()}
+            self.best = {name: tensor.cpu().clone() for name, tensor in self.average.tensors.items()}
 
 
 def train_classifier(
@@ -104,7 +108,7 @@ def train_classifier(
     Continues from `checkpoint` where one lies, with the same result as an uninterrupted run, and reports the epochs
     of before again. Raises StorageError when the checkpoint cannot be written.
     """
-    state = TrainingState(classifier, _optimizer(classifier, config))
+    state = TrainingState(classifier, _optimizer(classifier, config), WeightAverage(classifier))
     if checkpoint.exists():
         state.restore(checkpoint)
     for record in state.history:
@@ -161,11 +165,14 @@ def _run_epoch(
         for group in state.optimizer.param_groups:
             group["lr"] = rate
         loss, correct = _step(state, data, config, augmentation, indices, (seed, epoch, step))
+        state.average.update(state.classifier, config.ema_decay, epoch * len(batches) + step)
         losses.append(loss * len(indices))
         hits += correct
     drawn = sum(len(indices) for indices in batches)
     truth = data.clips.labels[torch.from_numpy(data.development)].cpu().numpy()
-    development = figures(truth, predict(state.classifier, data, data.development, config), state.classifier.labels)
+    with state.average.applied_to(state.classifier):
+        probabilities = predict(state.classifier, data, data.development, config)
+    development = figures(truth, probabilities, state.classifier.labels)
     return {
         "epoch": epoch,
         "learning_rate": rate,
@@ -222,28 +229,23 @@ def predict(
     classifier: Classifier, data: TrainingData, indices: Indices, config: TrainingConfig
 ) -> NDArray[np.float32]:
     """Probabilities of the given clips without augmentation, shape (clip, emotion)."""
-    return torch.softmax(_apply(classifier, classifier.__call__, data, indices, config), dim=1).cpu().numpy()
+    return torch.softmax(classifier.fc(_embed(classifier, data, indices, config)), dim=1).cpu().numpy()
 
 
 @torch.inference_mode()
 def embed(classifier: Classifier, data: TrainingData, indices: Indices, config: TrainingConfig) -> NDArray[np.float32]:
     """Embeddings of the given clips without augmentation, shape (clip, width)."""
-    return _apply(classifier, classifier.embed, data, indices, config).cpu().numpy()
+    return _embed(classifier, data, indices, config).cpu().numpy()
 
 
-def _apply(
-    classifier: Classifier,
-    function: Callable[[Tensor], Tensor],
-    data: TrainingData,
-    indices: Indices,
-    config: TrainingConfig,
-) -> Tensor:
-    """A function of the classifier on the given clips, batch by batch, in evaluation mode."""
+def _embed(classifier: Classifier, data: TrainingData, indices: Indices, config: TrainingConfig) -> Tensor:
+    """The mean embedding of each clip's views, batch by batch, in evaluation mode."""
     classifier.eval()
     device = data.clips.values.device
-    outputs = []
+    embeddings = []
     for chunk in torch.from_numpy(indices).to(device).split(2 * config.batch_size):
-        offsets = data.clips.evaluation_offsets(chunk, data.frames, data.clip.crop)
+        offsets = data.clips.evaluation_offsets(chunk, data.frames, data.clip)
         with autocast(device, config.precision):
-            outputs.append(function(data.clips.batch(chunk, offsets, data.frames)).float())
-    return torch.cat(outputs)
+            views = [classifier.embed(data.clips.batch(chunk, place, data.frames)).float() for place in offsets.T]
+        embeddings.append(torch.stack(views).mean(dim=0))
+    return torch.cat(embeddings)

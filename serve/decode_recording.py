@@ -36,6 +36,9 @@ LOUDEST = 1e9
 FFMPEG_PLANES = 8
 """AV_NUM_DATA_POINTERS."""
 
+LONGEST_PADDING = 2_048
+"""Samples of one AAC frame: as many can follow the end of an MP4's sound."""
+
 _ERRORS = (av.FFmpegError, ValueError)
 _SCALE = {"u1": 128.0, "i2": 32_768.0, "i4": 2_147_483_648.0}
 """Full scale of integer samples; floats have 1."""
@@ -67,31 +70,50 @@ def _segments(recording: bytes, *, max_duration_s: float) -> list[tuple[int, Wav
     """Stretches with their rate in Hz: a single one, unless recordings were damaged or strung together."""
     segments: list[tuple[int, bytearray]] = []  # one growing block: it goes back to the system whole
     duration_s, failed = 0.0, False
-    for frame in _frames(recording):
-        if frame is None:
-            failed = True
-        elif frame.samples:
-            duration_s += frame.samples / _checked_rate(frame.sample_rate)
-            if duration_s > max_duration_s + ROUNDING_S:
-                raise TooLargeError(f"The recording is longer than {max_duration_s:g} s; send a shorter part of it")
-            if not segments or segments[-1][0] != frame.sample_rate:
-                segments.append((frame.sample_rate, bytearray()))
-            segments[-1][1].extend(_mono(frame).data)
-    if not segments:
-        raise UndecodableError(UNREADABLE) if failed else InputError(EMPTY)
-    return [(rate_hz, np.frombuffer(samples, dtype=np.float32)) for rate_hz, samples in segments]
-
-
-def _frames(recording: bytes) -> Iterator[av.AudioFrame | None]:
-    """Decoded frames of the first audio track, and None where something is damaged."""
     with _open(recording) as container:
         stream = _audio_stream(container)
-        try:
-            for packet in container.demux(stream):
-                yield from _frames_of(packet)
-        except _ERRORS as error:
-            _raise_if_memory(error)
-            yield None
+        said_s = _said_duration_s(container, stream)
+        for frame in _frames(container, stream):
+            if frame is None:
+                failed = True
+            elif frame.samples:
+                duration_s += frame.samples / _checked_rate(frame.sample_rate)
+                if duration_s > max_duration_s + ROUNDING_S:
+                    raise TooLargeError(f"The recording is longer than {max_duration_s:g} s; send a shorter part of it")
+                if not segments or segments[-1][0] != frame.sample_rate:
+                    segments.append((frame.sample_rate, bytearray()))
+                segments[-1][1].extend(_mono(frame).data)
+    if not segments:
+        raise UndecodableError(UNREADABLE) if failed else InputError(EMPTY)
+    stretches = [(rate_hz, np.frombuffer(samples, dtype=np.float32)) for rate_hz, samples in segments]
+    if len(stretches) == 1 and said_s is not None:
+        rate_hz, waveform = stretches[0]
+        return [(rate_hz, _without_padding(waveform, round(said_s * rate_hz)))]
+    return stretches
+
+
+def _said_duration_s(container: InputContainer, stream: av.AudioStream) -> float | None:
+    """How long the edit list of an MP4 with AAC says that it is; what pads others is cut off when they are read."""
+    if "mp4" not in container.format.name or stream.codec_context.name != "aac":
+        return None
+    if not stream.duration or not stream.time_base:
+        return None
+    return float(stream.duration * stream.time_base)
+
+
+def _without_padding(waveform: Waveform, said: int) -> Waveform:
+    """Without what fills the codec's last frame; where more than that would go, what is said is not believed."""
+    return waveform[:said] if 0 < said < len(waveform) <= said + LONGEST_PADDING else waveform
+
+
+def _frames(container: InputContainer, stream: av.AudioStream) -> Iterator[av.AudioFrame | None]:
+    """Decoded frames of an audio track, and None where something is damaged."""
+    try:
+        for packet in container.demux(stream):
+            yield from _frames_of(packet)
+    except _ERRORS as error:
+        _raise_if_memory(error)
+        yield None
 
 
 def _frames_of(packet: Any) -> list[av.AudioFrame | None]:

@@ -18,25 +18,29 @@ from sermodels.errors import WeightsError
 
 @dataclass(frozen=True)
 class DiffusionModel:
-    """A denoiser with everything that sampling needs; `mean` and `std` (mel,) undo the z-score, in dB."""
+    """A denoiser with everything that sampling needs.
+
+    `mean` and `std` (mel,) undo the z-score, in dB; `top_db` is the dynamic range of the log-mels it was trained on.
+    """
 
     config: DiffusionConfig
     denoiser: Denoiser
     embeddings: EmotionEmbeddings
     mean: Float[Tensor, " mel"]
     std: Float[Tensor, " mel"]
+    top_db: float
 
     def to_log_mel(self, standardized: Float[Tensor, "batch mel frame"]) -> Float[Tensor, "batch mel frame"]:
-        """Z-scored log-mels back to dB."""
-        return standardized * self.std.to(standardized)[:, None] + self.mean.to(standardized)[:, None]
+        """Z-scored log-mels back to dB, nothing more than `top_db` below the clip's loudest cell."""
+        level_db = standardized * self.std.to(standardized)[:, None] + self.mean.to(standardized)[:, None]
+        return torch.maximum(level_db, level_db.amax(dim=(-2, -1), keepdim=True) - self.top_db)
 
     def save(self, path: Path) -> None:
         """Write weights, statistics and embeddings as one safetensors file with config and labels in the header."""
         tensors = prefixed("denoiser", self.denoiser.state_dict()) | {"mean": self.mean, "std": self.std}
         tensors |= prefixed("embeddings", {name: getattr(self.embeddings, name) for name in TENSOR_NAMES})
-        save_tensors(
-            path, tensors, {"config": self.config.model_dump(mode="json"), "labels": list(self.embeddings.labels)}
-        )
+        header = {"labels": list(self.embeddings.labels), "top_db": self.top_db}
+        save_tensors(path, tensors, header | {"config": self.config.model_dump(mode="json")})
 
     @staticmethod
     def load(path: Path) -> "DiffusionModel":
@@ -46,12 +50,12 @@ class DiffusionModel:
         try:
             config = DiffusionConfig.model_validate(header["config"])
             embeddings = EmotionEmbeddings(tuple(header["labels"]), *(kept[name] for name in TENSOR_NAMES))
-            mean, std = tensors["mean"], tensors["std"]
+            mean, std, top_db = tensors["mean"], tensors["std"], float(header["top_db"])
         except (KeyError, ValidationError) as error:
             raise WeightsError(f"{path}: is no diffusion model of this version ({error}); train it again") from error
         denoiser = build_denoiser(config, condition_size=embeddings.width)
         load_into(denoiser, without_prefix("denoiser", tensors), path)
-        return DiffusionModel(config, denoiser.eval(), embeddings, mean, std)
+        return DiffusionModel(config, denoiser.eval(), embeddings, mean, std, top_db)
 
 
 def build_denoiser(config: DiffusionConfig, *, condition_size: int) -> Denoiser:

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
+from sermodels.averaging import WeightAverage
 from sermodels.checkpoint import (
-    Tensors,
     load_into,
     load_optimizer,
     load_tensors,
@@ -43,7 +43,7 @@ class DenoiserState:
 
     denoiser: Denoiser
     optimizer: torch.optim.Optimizer
-    average: Tensors
+    average: WeightAverage
     history: list[EpochRecord] = field(default_factory=list)
 
     def save(self, path: Path) -> None:
@@ -51,23 +51,15 @@ class DenoiserState:
         tensors = prefixed("model", self.denoiser.state_dict()) | prefixed(
             "optimizer", optimizer_tensors(self.optimizer)
         )
-        save_tensors(path, tensors | prefixed("average", self.average), {"history": self.history})
+        save_tensors(path, tensors | prefixed("average", self.average.tensors), {"history": self.history})
 
     def restore(self, path: Path) -> None:
         """Continue from a file that `save` wrote."""
         tensors, header = load_tensors(path)
         load_into(self.denoiser, without_prefix("model", tensors), path)
         load_optimizer(self.optimizer, without_prefix("optimizer", tensors))
-        for name, tensor in without_prefix("average", tensors).items():
-            self.average[name].copy_(tensor)
+        self.average.restore(without_prefix("average", tensors))
         self.history = header["history"]
-
-    @torch.no_grad()
-    def update_average(self, decay: float, step: int) -> None:
-        """Exponential moving average; its decay warms up so that the first steps are soon forgotten."""
-        now = min(decay, (1 + step) / (10 + step))
-        for name, tensor in self.denoiser.state_dict().items():
-            self.average[name].lerp_(tensor, 1.0 - now)
 
 
 def train_denoiser(
@@ -88,8 +80,7 @@ def train_denoiser(
     """
     config = model.config
     optimizer = torch.optim.AdamW(model.denoiser.parameters(), lr=config.learning_rate, weight_decay=0.0)
-    average = {name: tensor.detach().clone() for name, tensor in model.denoiser.state_dict().items()}
-    state = DenoiserState(model.denoiser, optimizer, average)
+    state = DenoiserState(model.denoiser, optimizer, WeightAverage(model.denoiser))
     if checkpoint.exists():
         state.restore(checkpoint)
     for record in state.history:
@@ -104,21 +95,14 @@ def train_denoiser(
         epochs.set_postfix(loss=f"{state.history[-1]['train/loss']:.4f}")
         on_epoch(state.history[-1])
         if (epoch + 1) % config.sample_every == 0 and epoch + 1 < config.epochs:
-            _show(state, on_samples, epoch, model)
+            with state.average.applied_to(model.denoiser):
+                on_samples(epoch, model)
         if time.monotonic() - saved_at >= save_every_s:  # after the samples: a killed run draws them again
             state.save(checkpoint)
             saved_at = time.monotonic()
-    load_into(model.denoiser, state.average, checkpoint)
+    load_into(model.denoiser, state.average.tensors, checkpoint)
     on_samples(config.epochs - 1, model)
     return state.history
-
-
-def _show(state: DenoiserState, on_samples: OnSamples, epoch: int, model: DiffusionModel) -> None:
-    """Hand out the model with its averaged weights, then put the trained ones back."""
-    trained = {name: tensor.detach().clone() for name, tensor in state.denoiser.state_dict().items()}
-    state.denoiser.load_state_dict(state.average)
-    on_samples(epoch, model)
-    state.denoiser.load_state_dict(trained)
 
 
 def _run_epoch(
@@ -140,7 +124,7 @@ def _run_epoch(
         loss.backward()
         torch.nn.utils.clip_grad_norm_(state.denoiser.parameters(), 1.0)
         state.optimizer.step()
-        state.update_average(config.ema_decay, done)
+        state.average.update(state.denoiser, config.ema_decay, done)
         losses.append(float(loss.detach()) * len(indices))
     return {"epoch": epoch, "learning_rate": rate, "train/loss": sum(losses) / len(order)}
 

@@ -19,7 +19,7 @@ from sermodels.store import StageResult, run_stage
 from sermodels.synthesis import Draw, sample_log_mels
 from sermodels.training import OnEpoch
 
-VERSION = 1
+VERSION = 2
 DENOISER_FILE = "denoiser.safetensors"
 STATE_FILE = "state.safetensors"
 SAMPLES_PER_EMOTION = 4
@@ -68,7 +68,7 @@ def _train(context: RunContext, embedding: StageResult, on_epoch: OnEpoch, on_pi
     embeddings = EmotionEmbeddings.load(embedding.folder / EMBEDDINGS_FILE)
     torch.manual_seed(torch_seed(config.seed))
     denoiser = build_denoiser(config.diffusion, condition_size=embeddings.width).to(device)
-    model = DiffusionModel(config.diffusion, denoiser, embeddings, mean, std)
+    model = DiffusionModel(config.diffusion, denoiser, embeddings, mean, std, config.front_end.top_db)
 
     _show_again(folder, on_picture)  # what was drawn before a kill
 

@@ -148,7 +148,7 @@ def _answers(path: Path, waveforms: Waveforms) -> NDArray[np.int64]:
 def _diffusion(sources: Sources, checkpoint: Path, folder: Path) -> tuple[Diffusion, dict[str, float]]:
     """unet_step.onnx, sampler.onnx, vocoder.onnx and the conditions, with their parity."""
     config, model = sources.config, DiffusionModel.load(checkpoint)
-    step = SamplingStep(model, top_db=config.front_end.top_db).eval()
+    step = SamplingStep(model).eval()
     export_sampler(step, folder, frames=model.config.frames, step_file=UNET_STEP, sampler_file=SAMPLER)
     steps = min(PARITY_STEPS, model.config.timesteps)
     parity = sampler_parity(folder, model, step, steps=steps)

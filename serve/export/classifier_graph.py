@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from sermodels.classifier import Classifier
-from sermodels.clips import frames_of
+from sermodels.clips import frames_of, view_offsets
 from sermodels.config import ClipConfig, FrontEndConfig
 from sermodels.features import LogMel
 from serve.bundle import LABELS_KEY
@@ -61,12 +61,16 @@ class WaveformClassifier(nn.Module):
         image = self.classifier.standardize(prepared)
         if self.classifier.config.image_size:
             image = self.rows @ image @ self.columns
-        embedding = self.classifier.embed_image(image)
+        views = self.classifier.embed_image(image)
+        embedding = views.unflatten(0, (-1, self.clip.views)).mean(dim=1)
         logits = self.classifier.fc(embedding)
         return log_mel, embedding, logits, torch.softmax(logits, dim=1)
 
-    def prepare(self, log_mel: LogMelBatch, inside: Tensor) -> LogMelBatch:
-        """Silence trimmed, level set, cropped or padded to the training size, as `ClipSet` does for evaluation."""
+    def prepare(self, log_mel: LogMelBatch, inside: Tensor) -> Float[Tensor, "batch_view mel frame"]:
+        """Silence trimmed, level set, cropped or padded to the training size, as `ClipSet` does for evaluation.
+
+        The views of a clip follow one another.
+        """
         first, length = self._loud_part(log_mel, inside)
         frames = torch.arange(log_mel.shape[2], device=log_mel.device)
         kept = ((frames >= first[:, None]) & (frames < (first + length)[:, None]))[:, None]
@@ -76,11 +80,14 @@ class WaveformClassifier(nn.Module):
         levelled = (log_mel - offset_db.float()[:, None, None]).half().float()
         loudest_db = torch.where(kept, log_mel, -torch.inf).amax(dim=(1, 2))
         floor_db = (loudest_db - offset_db - self.front_end.top_db).float()
-        position = torch.arange(self.frames, device=log_mel.device) - self._offset(length)[:, None]
+        offsets = view_offsets(length, self.frames, self.clip)
+        position = (torch.arange(self.frames, device=log_mel.device) - offsets[:, :, None]).flatten(1)
         chosen = first[:, None] + position.clamp(min=0).minimum(length[:, None] - 1)
         cells = levelled.gather(2, chosen[:, None].expand(-1, self.n_mels, -1))
         filled = (position >= 0) & (position < length[:, None])
-        return torch.where(filled[:, None], cells, floor_db[:, None, None])
+        side_by_side = torch.where(filled[:, None], cells, floor_db[:, None, None])
+        views: Tensor = side_by_side.unflatten(2, (self.clip.views, self.frames)).transpose(1, 2).flatten(0, 1)
+        return views
 
     def _loud_part(
         self, log_mel: LogMelBatch, inside: Tensor
@@ -95,12 +102,6 @@ class WaveformClassifier(nn.Module):
         first = torch.where(loud, frames, log_mel.shape[2]).amin(dim=1)
         last = torch.where(loud, frames, -1).amax(dim=1)
         return first, last - first + 1
-
-    def _offset(self, length: Int64[Tensor, " batch"]) -> Int64[Tensor, " batch"]:
-        """Where the clip starts in the batch: at the first frame, or centred; negative crops."""
-        if self.clip.crop == "start":
-            return torch.zeros_like(length)
-        return torch.div(self.frames - length, 2, rounding_mode="floor")
 
 
 def bilinear_matrix(size: int, wanted: int) -> Float[Tensor, "wanted size"]:

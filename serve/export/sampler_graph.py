@@ -29,10 +29,10 @@ class SamplingStep(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, model: DiffusionModel, *, top_db: float) -> None:
-        """`top_db`: dynamic range of the log-mels that come out."""
+    def __init__(self, model: DiffusionModel) -> None:
+        """The model's denoiser, and what its log-mels need to be in dB."""
         super().__init__()
-        self.denoiser, self.top_db = model.denoiser, top_db
+        self.denoiser, self.top_db = model.denoiser, model.top_db
         self.rising = training_sigmas(model.config).tolist()
         self.register_buffer("mean", model.mean[:, None].clone())
         self.register_buffer("std", model.std[:, None].clone())

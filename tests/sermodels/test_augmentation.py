@@ -111,7 +111,25 @@ def test_clips_of_a_batch_are_drawn_independently() -> None:
 
 def test_probability_zero_is_the_identity() -> None:
     batch = batch_of()
-    assert torch.equal(augment(batch, draw_with(probability=0.0)), batch)
+    assert torch.equal(augment(batch, draw_with(probability=0.0, equalizer_std=1.0)), batch)
+
+
+def test_the_equalizer_is_one_smooth_gain_for_all_frames_of_a_clip() -> None:
+    chance = only((500, 21, 8), equalizer_std=0.5)
+    batch = batch_of((500, 21, 8))
+
+    change = augment(batch, chance) - batch
+
+    torch.testing.assert_close(change, torch.from_numpy(chance.equalizer)[:, :, None].expand(-1, -1, 8))
+    assert np.std(chance.equalizer[:, [0, 4, 20]]) == pytest.approx(0.5, rel=0.1)
+    assert abs(chance.equalizer.mean()) < 0.05
+    bends = np.abs(np.diff(chance.equalizer, n=2, axis=1)) > 1e-5
+    assert set(np.flatnonzero(bends.any(axis=0)) + 1) == {4, 8, 12, 16}  # linear between six bands
+
+
+def test_the_equalizer_is_applied_with_its_probability() -> None:
+    used = (draw_with(MANY, equalizer_std=0.1).equalizer != 0).any(axis=1).mean()
+    assert abs(used - 0.7) < 4.0 * np.sqrt(0.7 * 0.3 / MANY[0])
 
 
 def test_fractions_of_zero_are_the_identity() -> None:

@@ -57,6 +57,17 @@ def test_without_an_image_size_the_backbone_sees_the_z_scored_log_mel_itself() -
     torch.testing.assert_close(image[:, 1], expected)
 
 
+def test_smoothing_averages_the_power_of_the_cells_around() -> None:
+    classifier, log_mel = build(tiny_classifier_config(smoothing=(1, 2))), 20 * torch.randn(1, 16, 12) - 30
+
+    smooth = classifier.smooth(log_mel)
+
+    for mel, frame in [(0, 0), (0, 11), (7, 5), (15, 3), (15, 11)]:
+        around = log_mel[0, max(0, mel - 1) : mel + 2, max(0, frame - 2) : frame + 3]
+        expected = 10 * torch.log10((10 ** (around.double() / 10)).mean())
+        assert float(smooth[0, mel, frame]) == pytest.approx(float(expected), abs=1e-3)
+
+
 def test_z_scored_batches_skip_the_z_score() -> None:
     classifier, log_mel = build(tiny_classifier_config()).eval(), torch.randn(2, 16, 32)
     classifier.mean.fill_(-40.0)

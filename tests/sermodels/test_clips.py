@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from sermodels.clips import ClipSet, frames_of, statistics_of, trim_silence
+from sermodels.clips import VIEW_REACH_FRAMES, ClipSet, frames_of, statistics_of, trim_silence, view_offsets
 from sermodels.config import ClipConfig, FrontEndConfig
 from sermodels.features import LogMel
 
@@ -155,10 +155,24 @@ def test_padding_is_each_clips_own_floor() -> None:
 @given(length=st.integers(1, 40), frames=st.integers(1, 40))
 def test_evaluation_starts_at_the_first_frame_or_is_centred(length: int, frames: int) -> None:
     built, one = clip_set(log_mels([length])), long([0])
-    assert built.evaluation_offsets(one, frames, "start").tolist() == [0]
-    offset = int(built.evaluation_offsets(one, frames, "random")[0])
+    assert built.evaluation_offsets(one, frames, ClipConfig(crop="start")).tolist() == [[0]]
+    offset = int(built.evaluation_offsets(one, frames, ClipConfig(crop="random"))[0, 0])
     before, after = offset, frames - length - offset
     assert 0 <= after - before <= 1
+
+
+@settings(deadline=None)
+@given(length=st.integers(1, 400), frames=st.integers(1, 200), views=st.integers(2, 9))
+def test_views_cover_a_long_clip_and_stay_near_the_middle_of_a_short_one(length: int, frames: int, views: int) -> None:
+    (offsets,) = view_offsets(long([length]), frames, ClipConfig(crop="random", views=views))
+    assert len(offsets) == views
+    assert sorted(offsets.tolist()) == offsets.tolist()
+    room = frames - length
+    middle = room // 2
+    assert int(offsets[0]) - middle == -max(VIEW_REACH_FRAMES, -room // 2)
+    if room <= -2 * VIEW_REACH_FRAMES:
+        assert room <= int(offsets[0]) <= room + 1
+        assert -1 <= int(offsets[-1]) <= 0
 
 
 @settings(deadline=None)

@@ -1,5 +1,6 @@
 """A kept diffusion model samples the same when it is read, undoes its z-score, and is refused when damaged."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ def test_what_is_saved_comes_back(tmp_path: Path) -> None:
 
     loaded = DiffusionModel.load(tmp_path / "model.safetensors")
 
-    assert loaded.config == model.config
+    assert (loaded.config, loaded.top_db) == (model.config, model.top_db)
     assert loaded.embeddings.labels == ("anger", "fear", "sadness")
     assert all(torch.equal(getattr(loaded.embeddings, n), getattr(model.embeddings, n)) for n in TENSOR_NAMES)
     assert same(dict(loaded.denoiser.state_dict()), dict(model.denoiser.state_dict()))
@@ -41,11 +42,19 @@ def test_the_z_score_is_undone() -> None:
     model = tiny_diffusion_model()
     model.mean.copy_(torch.linspace(-60.0, -30.0, 16))
     model.std.copy_(torch.linspace(5.0, 15.0, 16))
-    log_mel = torch.randn(3, 16, 16) * 10 - 40
+    log_mel = torch.randn(3, 16, 16).clamp(-3, 3) * 10 - 40
 
     standardized = (log_mel - model.mean[:, None]) / model.std[:, None]
 
     torch.testing.assert_close(model.to_log_mel(standardized), log_mel, rtol=1e-5, atol=1e-4)
+
+
+def test_nothing_lies_further_below_the_loudest_cell_than_the_dynamic_range() -> None:
+    model = replace(tiny_diffusion_model(), top_db=30.0)
+
+    log_mel = model.to_log_mel(3.0 * torch.randn(3, 16, 16))
+
+    assert (log_mel.amin(dim=(1, 2)) == log_mel.amax(dim=(1, 2)) - 30.0).all()
 
 
 @pytest.mark.parametrize("header", [{}, {"config": {"frames": -1}, "labels": ["a"]}, {"config": {}, "labels": ["a"]}])
@@ -65,8 +74,8 @@ def test_weights_that_do_not_fit_the_config_are_refused_by_name(tmp_path: Path) 
         DiffusionModel.load(tmp_path / "wide.safetensors")
 
 
-def _rest(model: DiffusionModel) -> tuple[EmotionEmbeddings, torch.Tensor, torch.Tensor]:
-    return model.embeddings, model.mean, model.std
+def _rest(model: DiffusionModel) -> tuple[EmotionEmbeddings, torch.Tensor, torch.Tensor, float]:
+    return model.embeddings, model.mean, model.std, model.top_db
 
 
 @pytest.mark.parametrize("kept_bytes", [0, 100, -1])

@@ -12,7 +12,7 @@ from torch import Tensor
 from sermodels.checkpoint import load_tensors, without_prefix
 from sermodels.clips import ClipSet
 from sermodels.diffusion.model import DiffusionModel
-from sermodels.diffusion.training import DenoiserState, OnSamples, batch_loss, train_denoiser
+from sermodels.diffusion.training import OnSamples, batch_loss, train_denoiser
 from sermodels.synthesis import Draw, sample_log_mels
 from sermodels.training import EpochRecord, OnEpoch
 from tests.sermodels.tiny import banded_log_mels, copy_of, same, tiny_diffusion_model, tiny_synthesis
@@ -76,22 +76,6 @@ def test_the_untrained_loss_is_about_1() -> None:
     losses = [float(batch_loss(model, clips, torch.arange(16), (0, 0, step)).detach()) for step in range(30)]
 
     assert np.mean(losses) == pytest.approx(1.0, abs=0.1)
-
-
-def test_the_average_is_exponential_with_a_warm_up() -> None:
-    model = fresh()
-    state = DenoiserState(model.denoiser, torch.optim.SGD(model.denoiser.parameters()), {})
-    state.average = copy_of(dict(model.denoiser.state_dict()))
-    expected = copy_of(state.average)
-    for step, decay in enumerate([0.1, 2 / 11, 3 / 12, 0.3, 0.3]):
-        for parameter in model.denoiser.parameters():
-            parameter.data += 1.0
-        state.update_average(0.3, step)
-        now = model.denoiser.state_dict()
-        expected = {name: decay * average + (1.0 - decay) * now[name] for name, average in expected.items()}
-
-    for name, tensor in state.average.items():
-        torch.testing.assert_close(tensor, expected[name])
 
 
 def test_the_averaged_weights_are_left_in_the_model(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def test_denoiser_trains(config: Config) -> None:
     vectors = np.random.default_rng(1).normal(size=(2 * emotions, 8)).astype(np.float32)
     embeddings = EmotionEmbeddings.fit(vectors, clips.labels.numpy(), config.corpus.emotions)
     denoiser = build_denoiser(config.diffusion, condition_size=8)
-    model = DiffusionModel(config.diffusion, denoiser, embeddings, *statistics_of(clips, torch.arange(4)))
+    model = DiffusionModel(config.diffusion, denoiser, embeddings, *statistics_of(clips, torch.arange(4)), 80.0)
     loss = batch_loss(model, clips, torch.arange(2), (0, 0, 0))
     loss.backward()
     assert torch.isfinite(loss)

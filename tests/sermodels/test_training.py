@@ -97,6 +97,24 @@ def test_training_stops_after_patience_and_keeps_the_best_epoch(tmp_path: Path) 
     assert uar_on_development(classifier, data) == scores[best]
 
 
+def test_averaged_weights_are_evaluated_and_kept(tmp_path: Path) -> None:
+    classifier, data, trained = build(), tiny_data(), list[dict[str, Tensor]]()
+
+    history = train_classifier(
+        classifier,
+        data,
+        config(epochs=4, ema_decay=0.8),
+        augmentation=None,
+        seed=1,
+        checkpoint=tmp_path / "state",
+        on_epoch=lambda record: trained.append(copy_of(dict(classifier.state_dict()))),
+    )
+
+    best = int(np.argmax([record["val/uar"] for record in history]))
+    assert not any(same(dict(classifier.state_dict()), weights) for weights in trained)
+    assert uar_on_development(classifier, data) == history[best]["val/uar"]
+
+
 def test_the_history_tells_each_epoch(tmp_path: Path) -> None:
     reported: list[EpochRecord] = []
 

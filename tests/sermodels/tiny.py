@@ -107,7 +107,7 @@ def tiny_diffusion_model(*, trained: bool = True, std_db: float = 10.0, **values
     rng = np.random.default_rng(0)
     vectors = rng.normal(size=(30, 6)).astype(np.float32)
     embeddings = EmotionEmbeddings.fit(vectors, np.arange(30) % 3, ("anger", "fear", "sadness"))
-    return DiffusionModel(config, denoiser, embeddings, torch.full((MELS,), -50.0), torch.full((MELS,), std_db))
+    return DiffusionModel(config, denoiser, embeddings, torch.full((MELS,), -50.0), torch.full((MELS,), std_db), 80.0)
 
 
 def train_one_batch(classifier: Classifier) -> None:

@@ -46,10 +46,9 @@ def small_diffusion(folder: Path, config: Config = CONFIG) -> Path:
     vectors = np.random.default_rng(0).normal(size=(60, 12)).astype(np.float32)
     embeddings = EmotionEmbeddings.fit(vectors, np.arange(60) % 6, config.corpus.emotions)
     mels = config.front_end.n_mels
+    mean, std = torch.full((mels,), -50.0), torch.full((mels,), 10.0)
     path = folder / "denoiser.safetensors"
-    DiffusionModel(config.diffusion, denoiser, embeddings, torch.full((mels,), -50.0), torch.full((mels,), 10.0)).save(
-        path
-    )
+    DiffusionModel(config.diffusion, denoiser, embeddings, mean, std, config.front_end.top_db).save(path)
     return path
 
 

@@ -36,8 +36,10 @@ def trained_answer(checkpoint: Path, config: Config, waveform: NDArray[np.float3
         log_mel = LogMel(config.front_end)(torch.from_numpy(waveform)[None])[0].numpy().astype(np.float16)
         clips = ClipSet.from_config([log_mel], [0], config.clip, config.front_end)
         frames, only = frames_of(config.clip.duration_s, config.front_end), torch.tensor([0])
-        batch = clips.batch(only, clips.evaluation_offsets(only, frames, config.clip.crop), frames)
-        probabilities: NDArray[np.float32] = torch.softmax(classifier(batch), dim=1)[0].numpy()
+        views = clips.evaluation_offsets(only, frames, config.clip)[0]
+        batch = torch.cat([clips.batch(only, place[None], frames) for place in views])
+        embedding = classifier.embed(batch).mean(dim=0)
+        probabilities: NDArray[np.float32] = torch.softmax(classifier.fc(embedding), dim=0).numpy()
     return probabilities
 
 
@@ -61,8 +63,10 @@ def test_a_served_answer_is_that_of_the_evaluation(
         {"clip": {"duration_s": 1.0}},
         {"clip": {"duration_s": 1.0, "trim_db": 30.0}, "classifier": {"image_size": [64, 48]}},
         {"clip": {"duration_s": 1.0, "level": "clip"}, "front_end": {"n_mels": 40, "n_fft": 512, "hop_length": 200}},
+        {"clip": {"duration_s": 1.0, "crop": "random", "views": 3}, "classifier": {"image_size": [64, 48]}},
+        {"clip": {"duration_s": 1.0, "level": "clip"}, "classifier": {"smoothing": [1, 3]}},
     ],
-    ids=["start", "resized", "front end"],
+    ids=["start", "resized", "front end", "views", "smoothing"],
 )
 def test_other_configs_agree_as_well(tmp_path: Path, changes: dict[str, dict[str, object]]) -> None:
     values = CONFIG.model_dump()
