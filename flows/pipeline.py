@@ -72,7 +72,7 @@ def run_split(context: RunContext, parent: Run, several: bool) -> dict[str, Stag
         context, embedding, parent, "diffusion" + suffix
     )
     synthetic = synthesis_task.with_options(task_run_name="synthesis" + suffix)(
-        context, diffusion, augmented, parent, "synthesis" + suffix
+        context, diffusion, baseline, parent, "synthesis" + suffix
     )
     return {
         BASELINE.name: baseline,

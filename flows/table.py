@@ -101,15 +101,15 @@ def submit_cell(context: RunContext, parent: Run, stages: str, preset: str) -> l
         given = awaited(synthetic) if synthetic else None
         return named.submit(context, recipe, parent, recipe.name + suffix, given, tags=tags, register=False)
 
-    futures = {letter: classify(letter) for letter in stages if letter in "ABD"}
-    if "C" not in stages:
-        return list(futures.values())
-    augmented = futures.get("B") or classify("B")
-    judge = awaited(augmented)
-    embedding = embedding_task.submit(context, judge, parent, "embedding" + suffix)
-    diffusion = diffusion_task.submit(context, awaited(embedding), parent, "diffusion" + suffix, register=False)
-    synthetic = synthesis_task.submit(context, awaited(diffusion), judge, parent, "synthesis" + suffix, tags=tags)
-    return [*futures.values(), augmented, classify("C", synthetic)]
+    needed = stages + ("AB" if "C" in stages else "")
+    futures = {letter: classify(letter) for letter in "ABD" if letter in needed}
+    if "C" in stages:
+        judge, embedder = awaited(futures["A"]), awaited(futures["B"])
+        embedding = awaited(embedding_task.submit(context, embedder, parent, "embedding" + suffix))
+        diffusion = awaited(diffusion_task.submit(context, embedding, parent, "diffusion" + suffix, register=False))
+        synthetic = synthesis_task.submit(context, diffusion, judge, parent, "synthesis" + suffix, tags=tags)
+        futures["C"] = classify("C", synthetic)
+    return list(futures.values())
 
 
 def awaited(future: PrefectFuture[StageResult]) -> StageResult:

@@ -69,13 +69,16 @@ def check_split(split: Split, utterances: Sequence[Utterance]) -> None:
                     )
 
 
+def check_fitted(what: str, clips: Sequence[str], split: Split) -> None:
+    """Raise SplitError naming the clip when something was fitted on a clip that the split does not train on."""
+    foreign = sorted(set(clips) - set(split.training))
+    if foreign:
+        raise SplitError(f"{what} descend from {foreign[0]}, which {split.name} does not train on")
+
+
 def check_synthetic(provenance: dict[str, Any], split: Split) -> None:
     """Raise SplitError unless the synthetic clips descend from this split's training clips alone."""
-    foreign = sorted(set(provenance["training_clips"]) - set(split.training))
-    if foreign:
-        raise SplitError(
-            f"synthetic clips of {provenance['split']} descend from {foreign[0]}, which {split.name} does not train on"
-        )
+    check_fitted(f"synthetic clips of {provenance['split']}", provenance["training_clips"], split)
     if provenance["split"] != split.name:
         raise SplitError(f"synthetic clips of {provenance['split']} were offered to {split.name}")
 

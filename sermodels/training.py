@@ -25,8 +25,8 @@ from sermodels.checkpoint import (
     without_prefix,
 )
 from sermodels.classifier import Classifier
-from sermodels.clips import ClipSet
-from sermodels.config import AugmentationConfig, ClipConfig, TrainingConfig
+from sermodels.clips import ClipSet, frames_of
+from sermodels.config import AugmentationConfig, ClipConfig, Config, TrainingConfig
 from sermodels.device import autocast
 from sermodels.evaluation import figures
 from sermodels.randomness import generator, torch_seed
@@ -51,6 +51,14 @@ class TrainingData:
     clips_per_epoch: int
     frames: int
     clip: ClipConfig
+
+
+def everything(clips: ClipSet, config: Config) -> TrainingData:
+    """All clips, to be predicted or embedded."""
+    places = np.arange(len(clips))
+    return TrainingData(
+        clips, places, places, len(places), frames_of(config.clip.duration_s, config.front_end), config.clip
+    )
 
 
 @dataclass

@@ -13,6 +13,7 @@ from sermodels.classifier_checkpoint import CLASSIFIER_FILE, save_classifier
 from sermodels.clips import ClipSet, frames_of, statistics_of
 from sermodels.config import Config
 from sermodels.device import best_device
+from sermodels.errors import SplitError
 from sermodels.evaluation import confusion, figures
 from sermodels.files import write_json
 from sermodels.plots import confusion_picture, curves, save_figure
@@ -25,7 +26,7 @@ from sermodels.synthesis import read_synthetic
 from sermodels.training import EpochRecord, OnEpoch, TrainingData, predict, train_classifier
 from sermodels.weights import WeightsReport, load_pretrained, weights_digest
 
-VERSION = 1
+VERSION = 2
 """Bumped by hand when the same inputs would give another classifier."""
 
 STATE_FILE = "state.safetensors"
@@ -108,6 +109,7 @@ def _train_and_evaluate(
         on_epoch=on_epoch,
         description=recipe.name,
     )
+    check_statistics(classifier, clips, training, split)
     _write_results(config, recipe, split, data, fed, classifier, report, history, folder)
     (folder / STATE_FILE).unlink(missing_ok=True)
 
@@ -122,6 +124,15 @@ def build_classifier(config: Config, clips: ClipSet, training: NDArray[np.int64]
     classifier.mean.copy_(mean)
     classifier.std.copy_(std)
     return classifier.to(memory_format=torch.channels_last).to(clips.values.device), report
+
+
+def check_statistics(classifier: Classifier, clips: ClipSet, training: NDArray[np.int64], split: Split) -> None:
+    """Raise SplitError unless the classifier's z-score is that of the split's training clips."""
+    kept = (classifier.mean, classifier.std)
+    own = statistics_of(clips, torch.from_numpy(training).to(clips.values.device))
+    for name, found, expected in zip(("mean", "std"), kept, own, strict=True):
+        if not torch.allclose(found.cpu(), expected.cpu(), rtol=1e-4, atol=1e-4):
+            raise SplitError(f"{split.name}: the classifier's {name} of the log-mels is not that of the training clips")
 
 
 def _training_pool(
@@ -139,9 +150,12 @@ def _training_pool(
         return clips, np.concatenate([training, extra])
     if synthetic is None:
         return clips, training
-    check_synthetic(synthetic.read("provenance.json"), split)
+    provenance = synthetic.read("provenance.json")
+    check_synthetic(provenance, split)
     log_mels, labels = read_synthetic(synthetic.folder / "clips", len(config.corpus.emotions), config.synthesis)
-    made = ClipSet.from_config(log_mels, labels, config.clip, config.front_end).to(clips.values.device)
+    fresh = [place for place, clip in enumerate(provenance["clips"]) if not clip["near_copy"]]
+    chosen = [log_mels[place] for place in fresh], [labels[place] for place in fresh]
+    made = ClipSet.from_config(*chosen, config.clip, config.front_end).to(clips.values.device)
     return clips.join(made), np.concatenate([training, np.arange(len(clips), len(clips) + len(made))])
 
 

@@ -13,7 +13,7 @@ from sermodels.clips import ClipSet
 from sermodels.config import Config
 from sermodels.corpora.utterance import Utterance
 from sermodels.files import read_json
-from sermodels.splits import Split
+from sermodels.splits import Split, check_split
 from sermodels.store import StageResult
 
 
@@ -36,8 +36,12 @@ class RunContext:
         return Split.from_json(read_json(self.split_path))
 
     def load(self) -> "RunData":
-        """All log-mels and labels of the prepared corpus, read from the cache."""
+        """All log-mels and labels of the prepared corpus, read from the cache.
+
+        Raises SplitError when a speaker or a recording is on two sides of the split.
+        """
         utterances = read_utterances(self.prepared)
+        check_split(self.split(), utterances)
         emotions = self.config.corpus.emotions
         log_mels = [read_log_mel(cache_path(self.cache, u, self.config.front_end)) for u in utterances]
         labels = np.array([emotions.index(u.emotion) for u in utterances], dtype=np.int64)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from sermodels.checkpoint import load_tensors
 from sermodels.clips import ClipSet, statistics_of
 from sermodels.device import best_device
 from sermodels.diffusion.model import DiffusionModel, build_denoiser
@@ -13,8 +14,9 @@ from sermodels.embedding import EmotionEmbeddings
 from sermodels.files import write_json
 from sermodels.plots import curves, log_mel_grid, save_figure
 from sermodels.randomness import torch_seed
+from sermodels.splits import check_fitted
 from sermodels.stages.context import RunContext
-from sermodels.stages.embedding import EMBEDDINGS_FILE
+from sermodels.stages.embedding import EMBEDDINGS_FILE, VECTORS_FILE
 from sermodels.store import StageResult, run_stage
 from sermodels.synthesis import Draw, sample_log_mels
 from sermodels.training import OnEpoch
@@ -65,6 +67,8 @@ def _train(context: RunContext, embedding: StageResult, on_epoch: OnEpoch, on_pi
     ).to(device)
     training = data.indices(split.training)
     mean, std = statistics_of(clips, torch.from_numpy(training).to(device))
+    _, vectors = load_tensors(embedding.folder / VECTORS_FILE)
+    check_fitted("centroids", vectors["clips"], split)
     embeddings = EmotionEmbeddings.load(embedding.folder / EMBEDDINGS_FILE)
     torch.manual_seed(torch_seed(config.seed))
     denoiser = build_denoiser(config.diffusion, condition_size=embeddings.width).to(device)

@@ -9,17 +9,17 @@ from sklearn.manifold import TSNE
 
 from sermodels.checkpoint import save_tensors
 from sermodels.classifier_checkpoint import CLASSIFIER_FILE, load_classifier
-from sermodels.clips import frames_of
 from sermodels.device import best_device
 from sermodels.embedding import EmotionEmbeddings
 from sermodels.files import write_json
 from sermodels.plots import embedding_picture, save_figure
 from sermodels.stages.context import RunContext
 from sermodels.store import StageResult, run_stage
-from sermodels.training import TrainingData, embed
+from sermodels.training import embed, everything
 
 VERSION = 1
 EMBEDDINGS_FILE = "embeddings.safetensors"
+VECTORS_FILE = "training-embeddings.safetensors"
 
 
 def run_embedding(context: RunContext, trained: StageResult) -> StageResult:
@@ -33,13 +33,11 @@ def _embed(context: RunContext, trained: StageResult, folder: Path) -> None:
     config, split, data, device = context.config, context.split(), context.load(), best_device()
     classifier, _ = load_classifier(trained.folder / CLASSIFIER_FILE)
     training = data.indices(split.training)
-    frames = frames_of(config.clip.duration_s, config.front_end)
-    fed = TrainingData(data.clip_set(config, device), training, training, len(training), frames, config.clip)
-    vectors = embed(classifier.to(device), fed, training, config.training)
+    vectors = embed(classifier.to(device), everything(data.clip_set(config, device), config), training, config.training)
     truth = data.labels[training]
     embeddings = EmotionEmbeddings.fit(vectors, truth, config.corpus.emotions)
     header = {"clips": list(split.training), "split": split.name}
-    save_tensors(folder / "training-embeddings.safetensors", {"embeddings": torch.from_numpy(vectors)}, header)
+    save_tensors(folder / VECTORS_FILE, {"embeddings": torch.from_numpy(vectors)}, header)
     _picture(embeddings, vectors, truth, folder / "embeddings.png", f"Training clips, {split.name}, t-SNE")
     write_json(folder / "figures.json", _figures(embeddings, vectors, truth))
     embeddings.save(folder / EMBEDDINGS_FILE)

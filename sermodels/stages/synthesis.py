@@ -7,22 +7,19 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from sermodels.classifier_checkpoint import CLASSIFIER_FILE, load_classifier
-from sermodels.clips import ClipSet, frames_of
 from sermodels.config import Config
 from sermodels.device import best_device
 from sermodels.diffusion.model import DiffusionModel
-from sermodels.evaluation import figures
 from sermodels.files import atomic_write, sha256_of_json, write_json
 from sermodels.plots import log_mel_grid, save_figure
 from sermodels.stages.context import RunContext
 from sermodels.stages.diffusion import DENOISER_FILE
+from sermodels.stages.quality import measure_quality
 from sermodels.store import StageResult, run_stage
 from sermodels.synthesis import read_synthetic, synthesize
-from sermodels.training import TrainingData, predict
 from sermodels.vocoder import log_mel_to_waveform
 
-VERSION = 1
+VERSION = 2
 
 
 def run_synthesis(
@@ -34,8 +31,8 @@ def run_synthesis(
 ) -> StageResult:
     """Draw the synthetic clips of a split.
 
-    `judge` is a classifier stage that says how often a clip is taken for the emotion it was made for; it is the one
-    that the conditions come from, so its agreement is a check of the wiring, not a measure of quality.
+    `judge` is a classifier stage that had no part in making them: it says how good they are, and which of them are
+    near-copies of a training clip, which no classifier is trained on.
     """
     inputs = context.inputs("front_end", "synthesis", version=VERSION, diffusion=diffusion.key, judge=judge.key)
     return run_stage(
@@ -56,7 +53,8 @@ def _synthesize(
     draws = synthesize(model, config.synthesis, folder / "clips", seed=config.seed, on_progress=on_progress)
     log_mels, labels = read_synthetic(folder / "clips", len(model.embeddings.labels), config.synthesis)
     _listen(config, log_mels, labels, folder)
-    write_json(folder / "figures.json", _agreement(config, judge, log_mels, labels))
+    quality = measure_quality(context, judge, log_mels, labels, folder)
+    write_json(folder / "figures.json", quality.figures)
     provenance = {
         "split": split.name,
         "training_clips": list(split.training),
@@ -69,8 +67,9 @@ def _synthesize(
                 "identifier": f"synthetic/{emotion}-{draw.number:05d}",
                 "emotion": emotion,
                 "seed": [config.seed, draw.emotion, draw.number],
+                "near_copy": bool(copy),
             }
-            for draw in draws
+            for draw, copy in zip(draws, quality.copies, strict=True)
             for emotion in [model.embeddings.labels[draw.emotion]]
         ],
     }
@@ -94,19 +93,3 @@ def _listen(config: Config, log_mels: list[NDArray[np.float16]], labels: list[in
         waveform = log_mel_to_waveform(rows[emotion][number], config.front_end)
         with atomic_write(folder / "audio" / f"{config.corpus.emotions[emotion]}-{number:02d}.wav") as temporary:
             soundfile.write(temporary, waveform, config.front_end.sample_rate_hz, subtype="PCM_16", format="WAV")
-
-
-def _agreement(
-    config: Config, judge: StageResult, log_mels: list[NDArray[np.float16]], labels: list[int]
-) -> dict[str, int | float]:
-    """Figures of the judge on the synthetic clips, with the emotion they were made for as the truth."""
-    device = best_device()
-    classifier, _ = load_classifier(judge.folder / CLASSIFIER_FILE)
-    clips = ClipSet.from_config(log_mels, labels, config.clip, config.front_end).to(device)
-    everything = np.arange(len(clips))
-    frames = frames_of(config.clip.duration_s, config.front_end)
-    fed = TrainingData(clips, everything, everything, len(clips), frames, config.clip)
-    found = figures(
-        np.array(labels), predict(classifier.to(device), fed, everything, config.training), config.corpus.emotions
-    )
-    return {"clips": len(labels), **{f"agreement/{name}": value for name, value in found.items()}}

@@ -12,7 +12,7 @@ from sermodels.store import StageResult
 from sermodels.synthesis import read_synthetic
 from sermodels.vocoder import PEAK
 from tests.sermodels.tiny import EMOTIONS
-from tests.sermodels.tiny_chain import Chain, changed, whole_chain
+from tests.sermodels.tiny_chain import Chain, changed, copy_workspace, whole_chain
 
 
 @pytest.fixture(scope="module")
@@ -26,14 +26,15 @@ def files_of(stage: StageResult) -> set[str]:
 
 def synthesis_with(chain: Chain, workspace: Path, **values: object) -> StageResult:
     config = changed(chain.config, "synthesis", **values)
+    copy_workspace(chain.context.workspace, workspace)
     context = RunContext(config, workspace, chain.context.prepared, chain.context.split_path)
-    return run_synthesis(context, chain.stages["diffusion"], chain.stages["augmentation"])
+    return run_synthesis(context, chain.stages["diffusion"], chain.stages["baseline"])
 
 
 def test_the_folder_holds_shards_sounds_figures_and_provenance(chain: Chain) -> None:
     assert files_of(chain.stages["synthesis"]) == {
         *(f"clips/shard-{emotion}-{start:05d}.npz" for emotion in (0, 1) for start in (0, 3)),
-        *("audio/anger-00.wav", "audio/sadness-00.wav", "synthetic.png"),
+        *("audio/anger-00.wav", "audio/sadness-00.wav", "synthetic.png", "neighbours.png"),
         *("figures.json", "provenance.json", "inputs.json", "complete.json"),
     }
 
@@ -59,13 +60,22 @@ def test_every_clip_says_where_it_comes_from(chain: Chain) -> None:
     assert [clip["seed"] for clip in provenance["clips"]] == [[7, emotion, n] for emotion in (0, 1) for n in range(5)]
 
 
-def test_the_judges_agreement_is_told(chain: Chain) -> None:
+def test_their_quality_stands_beside_that_of_real_clips(chain: Chain) -> None:
     figures = chain.stages["synthesis"].read("figures.json")
 
     assert figures["clips"] == 10
     assert 0.0 <= figures["agreement/uar"] <= 1.0
-    assert figures["agreement/accuracy"] == pytest.approx(figures["agreement/uar"])
     assert {f"agreement/recall/{emotion}" for emotion in EMOTIONS} <= figures.keys()
+    measured = ("frechet_distance", "mmd", "density", "coverage", "duplicate_ratio")
+    assert {f"{part}/{name}" for part in ("synthetic", "real") for name in measured} <= figures.keys()
+    assert all(np.isfinite(value) for value in figures.values())
+
+
+def test_near_copies_are_marked_and_counted(chain: Chain) -> None:
+    stage = chain.stages["synthesis"]
+    marked = [clip["near_copy"] for clip in stage.read("provenance.json")["clips"]]
+
+    assert sum(marked) == stage.read("figures.json")["near_copies"]
 
 
 def test_sounds_have_rate_length_and_level(chain: Chain) -> None:
@@ -78,7 +88,7 @@ def test_sounds_have_rate_length_and_level(chain: Chain) -> None:
 
 
 def test_a_second_call_reuses_all(chain: Chain) -> None:
-    again = run_synthesis(chain.context, chain.stages["diffusion"], chain.stages["augmentation"])
+    again = run_synthesis(chain.context, chain.stages["diffusion"], chain.stages["baseline"])
 
     assert again.reused
     assert again.folder == chain.stages["synthesis"].folder

@@ -65,7 +65,7 @@ def run_chain(config: Config, workspace: Path) -> Chain:
     diffusion = run_diffusion(
         context, embedding, on_epoch=heard["diffusion"].append, on_picture=lambda *shown: pictures.append(shown)
     )
-    synthesis = run_synthesis(context, diffusion, augmentation)
+    synthesis = run_synthesis(context, diffusion, baseline)
     retraining = run_classification(context, RETRAINING, synthetic=synthesis, on_epoch=heard["retraining"].append)
     oversampling = run_classification(context, OVERSAMPLING, on_epoch=heard["oversampling"].append)
     stages = (context.prepared, baseline, augmentation, embedding, diffusion, synthesis, retraining, oversampling)
@@ -76,11 +76,11 @@ def run_until(context: RunContext, last: str, **callbacks: Any) -> StageResult:
     """The stages that `last` needs, then `last` itself with its callbacks."""
     if last == "baseline":
         return run_classification(context, BASELINE, **callbacks)
-    augmentation = run_classification(context, AUGMENTATION)
-    embedding = run_embedding(context, augmentation)
+    embedding = run_embedding(context, run_classification(context, AUGMENTATION))
     if last == "diffusion":
         return run_diffusion(context, embedding, **callbacks)
-    return run_synthesis(context, run_diffusion(context, embedding), augmentation, **callbacks)
+    judge = run_classification(context, BASELINE)
+    return run_synthesis(context, run_diffusion(context, embedding), judge, **callbacks)
 
 
 def copy_workspace(source: Path, target: Path, *stages: str) -> None:
