@@ -1,4 +1,4 @@
-"""The command line: `python -m flows run`, `table`, `results`, `export` and `serve`."""
+"""The command line: `python -m flows run`, `table`, `results`, `evaluate`, `export` and `serve`."""
 
 import argparse
 import os
@@ -27,6 +27,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         help="leave unreadable recordings out",
     )
     _add_table(commands)
+    _add_evaluate(commands)
     _add_export(commands)
     _add_serve(commands)
     return parser.parse_args(arguments)
@@ -62,6 +63,22 @@ def _add_table(commands: Any) -> None:
     results.add_argument("--preset", default="full", help="whose table")
     for command in (table, results):
         command.add_argument("--docs", default="docs", help="folder that the results are written into")
+
+
+def _add_evaluate(commands: Any) -> None:
+    """The options of `evaluate`."""
+    evaluate = commands.add_parser(
+        "evaluate",
+        help="evaluate a registered classifier on any labelled recordings",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    evaluate.add_argument(
+        "corpus", help="CSV manifest, folder of known corpora, or folder with a folder for each emotion"
+    )
+    evaluate.add_argument("--model", default="ser-classifier@champion", help="name@alias or name/number")
+    evaluate.add_argument("--emotions", default="", help="their names for emotions: 'angry=anger calm=neutral other=-'")
+    evaluate.add_argument("--workspace", default="workspace", help="folder for the log-mel cache")
+    evaluate.add_argument("--skip-unreadable", action="store_true", help="leave unreadable recordings out")
 
 
 def _add_export(commands: Any) -> None:
@@ -164,6 +181,15 @@ def results(options: argparse.Namespace) -> None:
     print(f"Results: {page}")
 
 
+def evaluate(options: argparse.Namespace) -> None:
+    """Evaluate a registered version on recordings that it has not seen."""
+    workspace = Path(options.workspace)
+    use_workspace(workspace)
+    from flows.evaluate import evaluate_registered
+
+    evaluate_registered(options.model, Path(options.corpus), workspace, options.emotions, options.skip_unreadable)
+
+
 def export(options: argparse.Namespace) -> None:
     """Export what the registry calls champion and challenger."""
     use_workspace(Path(options.workspace))
@@ -191,7 +217,14 @@ def serve(options: argparse.Namespace) -> None:
     os.execv(sys.executable, [*command, "--host", options.host, "--port", options.port])
 
 
-COMMANDS = {"run": run, "table": table, "results": results, "export": export, "serve": serve}
+COMMANDS = {
+    "run": run,
+    "table": table,
+    "results": results,
+    "evaluate": evaluate,
+    "export": export,
+    "serve": serve,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

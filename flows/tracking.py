@@ -249,6 +249,16 @@ def version_by_alias(name: str, alias: str) -> ModelVersion | None:
         raise
 
 
+def version_by_number(name: str, number: str) -> ModelVersion | None:
+    """The version with this number, or None."""
+    try:
+        return MlflowClient().get_model_version(name, number)
+    except MlflowException as error:
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return None
+        raise
+
+
 def fetch_checkpoint(version: ModelVersion, folder: Path) -> Path:
     """The safetensors file of a registered version, in `folder`."""
     uri = MlflowClient().get_model_version_download_uri(version.name, version.version)

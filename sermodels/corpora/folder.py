@@ -71,6 +71,15 @@ def wav_files(folder: Path, scheme: NameScheme) -> list[Path]:
     return sorted(paths, key=lambda path: (len(path.parts), path.as_posix()))
 
 
+def sound_files(folder: Path) -> list[Path]:
+    """Every .wav or .flac below `folder`, sorted; hidden files and folders are left out. Raises CorpusError."""
+    try:
+        paths = [path for path in _walk(folder) if path.suffix.lower() in (".wav", ".flac")]
+    except OSError as error:
+        raise CorpusError(f"{error.filename or folder}: cannot be read ({error.strerror})") from error
+    return sorted(path for path in paths if not path.name.startswith("."))
+
+
 def content_of(path: Path) -> str:
     """Hex sha256 of a recording's bytes; CorpusError naming the file when it cannot be read."""
     try:

@@ -3,8 +3,10 @@
 import csv
 import os
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 from sermodels.corpora.folder import Findings, content_of
 from sermodels.corpora.utterance import Corpus, Utterance
@@ -13,11 +15,14 @@ from sermodels.errors import CorpusError
 
 REQUIRED_COLUMNS = ("path", "emotion", "speaker")
 OPTIONAL_COLUMNS = ("sex", "sentence", "corpus")
+NO_NAMES: Mapping[str, str] = MappingProxyType({})
 SEXES = {"f": "f", "female": "f", "m": "m", "male": "m", "": ""}
 
 
-def read_manifest(manifest: Path) -> Findings:
+def read_manifest(manifest: Path, names: Mapping[str, str] = NO_NAMES) -> Findings:
     """The recordings that a CSV lists, in its order; paths are absolute or relative to the CSV's folder.
+
+    `names` maps its emotion names to those of `sermodels.emotions`, or to `-` for what is left out later.
 
     Raises CorpusError when the file as a whole is unusable (missing, not UTF-8, wrong columns, no rows); what is
     wrong with single lines is in the findings, each problem naming file and line.
@@ -28,7 +33,7 @@ def read_manifest(manifest: Path) -> Findings:
     line_of_path: dict[str, int] = {}
     for line, cells in rows:
         try:
-            utterance = _utterance(manifest, columns, cells)
+            utterance = _utterance(manifest, columns, cells, names)
             _check_listed_once(utterance, line, line_of_path)
             utterances.append(utterance)
         except CorpusError as error:
@@ -70,12 +75,12 @@ def _check_columns(manifest: Path, columns: list[str]) -> None:
         raise CorpusError(f"{manifest} line 1: {'; '.join(found)}; {allowed}")
 
 
-def _utterance(manifest: Path, columns: list[str], values: list[str]) -> Utterance:
+def _utterance(manifest: Path, columns: list[str], values: list[str], names: Mapping[str, str]) -> Utterance:
     """The recording that a line describes; CorpusError for a cell that is not allowed."""
     if len(values) != len(columns):
         raise CorpusError(f"{len(values)} cells, the header has {len(columns)}; quote cells that contain a comma")
     cells = dict(zip(columns, values, strict=True))
-    _check_cells(cells)
+    _check_cells(cells, names)
     path = manifest.parent / cells["path"]
     corpus = cells.get("corpus") or manifest.stem
     return Utterance(
@@ -83,18 +88,18 @@ def _utterance(manifest: Path, columns: list[str], values: list[str]) -> Utteran
         path=path,
         corpus=corpus,
         speaker=f"{corpus}/{cells['speaker']}",
-        emotion=cells["emotion"],
+        emotion=names.get(cells["emotion"], cells["emotion"]),
         sha256=content_of(path),
         sex=SEXES[cells.get("sex", "").lower()],
         sentence=cells.get("sentence", ""),
     )
 
 
-def _check_cells(cells: dict[str, str]) -> None:
+def _check_cells(cells: dict[str, str], names: Mapping[str, str]) -> None:
     empty = [name for name in REQUIRED_COLUMNS if not cells[name]]
     if empty:
         raise CorpusError(f"empty cell in column {', '.join(map(repr, empty))}; fill it or remove the line")
-    if cells["emotion"] not in ALL_EMOTIONS:
+    if cells["emotion"] not in (*ALL_EMOTIONS, *names):
         raise CorpusError(f"unknown emotion {cells['emotion']!r}; allowed: {', '.join(ALL_EMOTIONS)}")
     sex = cells.get("sex", "")
     if sex.lower() not in SEXES:
