@@ -187,7 +187,8 @@ def evaluate(options: argparse.Namespace) -> None:
     use_workspace(workspace)
     from flows.evaluate import evaluate_registered
 
-    evaluate_registered(options.model, Path(options.corpus), workspace, options.emotions, options.skip_unreadable)
+    corpus = Path(options.corpus)
+    print(evaluate_registered(options.model, corpus, workspace, options.emotions, options.skip_unreadable))
 
 
 def export(options: argparse.Namespace) -> None:

@@ -35,10 +35,10 @@ REPORT = """# {model} on {corpus}
 @flow(name="evaluate", log_prints=True, validate_parameters=False)
 def evaluate_registered(
     model: str, corpus: Path, workspace: Path, emotion_names: str = "", skip_unreadable: bool = False
-) -> dict[str, float]:
+) -> str:
     """Evaluate `model` (such as `ser-classifier@champion` or `ser-classifier/3`) on labelled recordings.
 
-    Recordings that the version was trained or chosen on are left out by their content. Returns the figures. Raises
+    Recordings that the version was trained or chosen on are left out by their content. Returns the report. Raises
     RegistryError, CorpusError and AudioError.
     """
     tracking.setup()
@@ -60,8 +60,7 @@ def evaluate_registered(
         run.log_picture(confusion_picture(confusion(found.truth, found.probabilities), labels, title), "confusion.png")
         text = _report(name, corpus.name, found, measured, [*labelled.notes, *notes])
         run.log_text(text, "report.md")
-    print(text)
-    return measured
+    return text
 
 
 def named_version(model: str) -> RegisteredVersion:

@@ -48,7 +48,9 @@ def artifacts(database: Path, run: MlflowRun, folder: str = "") -> set[str]:
     return {file.path for file in found}
 
 
-def test_a_run_and_its_rerun(run_flow: Run, tmp_path: Path, prefect_home: Path) -> None:
+def test_a_run_and_its_rerun(
+    run_flow: Run, tmp_path: Path, prefect_home: Path, corpus: Path, environment: dict[str, str]
+) -> None:
     first = run_flow()
     assert first.returncode == 0, first.stderr[-3000:]
     database = tmp_path / "mlflow.db"
@@ -58,9 +60,41 @@ def test_a_run_and_its_rerun(run_flow: Run, tmp_path: Path, prefect_home: Path) 
     check_export(database, tmp_path)
     check_prefect(prefect_home)
     check_output(first.stdout + first.stderr, tmp_path)
+    check_evaluation(tmp_path, corpus, environment)
     second = run_flow()
     assert second.returncode == 0, second.stderr[-3000:]
     check_rerun(database, parent, children)
+
+
+def evaluate(folder: Path, environment: dict[str, str], *options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "flows", "evaluate", f"--workspace={folder / 'workspace'}", *options]
+    return subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, timeout=300)
+
+
+def check_evaluation(folder: Path, corpus: Path, environment: dict[str, str]) -> None:
+    """The champion on its own corpus: what it was taught is left out, and the rest gives the figures of its test."""
+    client = MlflowClient(environment["MLFLOW_TRACKING_URI"])
+    version = client.get_model_version_by_alias("ser-classifier", "champion")
+    trained = client.get_run(version.run_id).data.metrics
+
+    ended = evaluate(folder, environment, str(corpus))
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    assert "recordings left out that the model was trained or chosen on" in ended.stdout
+    experiment = client.get_experiment_by_name("sermodels")
+    assert experiment is not None
+    (run,) = client.search_runs([experiment.experiment_id], "tags.stage = 'evaluation'")
+    assert run.info.status == "FINISHED"
+    for name in ("uar", "accuracy", "macro_f1"):
+        assert run.data.metrics[name] == pytest.approx(trained[f"test/{name}"], abs=1e-6)
+    assert run.data.metrics["uar_low"] <= run.data.metrics["uar"] <= run.data.metrics["uar_high"]
+    assert {file.path for file in client.list_artifacts(run.info.run_id)} == {
+        "predictions.csv",
+        "confusion.png",
+        "report.md",
+    }
+    unknown = evaluate(folder, environment, str(corpus), "--model=ser-classifier/99")
+    assert unknown.returncode == 1
+    assert "there is no ser-classifier/99; name a version as ser-classifier@champion" in unknown.stderr
 
 
 def check_runs(database: Path, parent: MlflowRun, children: dict[str, MlflowRun]) -> None:
