@@ -99,6 +99,7 @@ def _sources(
             diffusion=_source(diffusion) if diffusion else None,
         ),
         metrics={name: float(version.tags[name]) for name in ("test_uar", "development_uar")},
+        card=version.description or "",
         training=training,
         development=development,
         hifigan=hifigan,

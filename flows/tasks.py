@@ -16,8 +16,9 @@ from flows.tracking import Run
 from sermodels.classifier_checkpoint import CLASSIFIER_FILE
 from sermodels.config import Config
 from sermodels.files import sha256_of_json
+from sermodels.model_card import diffusion_card
 from sermodels.stages.caching import run_caching, run_splitting
-from sermodels.stages.classification import Recipe, run_classification
+from sermodels.stages.classification import CARD_FILE, Recipe, run_classification
 from sermodels.stages.context import RunContext, read_utterances, utterance_json
 from sermodels.stages.diffusion import DENOISER_FILE, run_diffusion
 from sermodels.stages.embedding import run_embedding
@@ -149,7 +150,7 @@ def classifier_task(
     with tracking.open_run(run_name, tags={**own_tags, **tags}, parent=parent) as run:
         report = epoch_reporter(run, config.training.epochs, f"epochs of {run_name}")
         result = run_classification(context, recipe, synthetic=synthetic, on_epoch=report)
-        log_stage(run, result, "*.json", "*.csv", "*.png")
+        log_stage(run, result, "*.json", "*.csv", "*.png", "*.md")
         _log_split_datasets(run, context)
         figures = result.read("figures.json")
         run.set_tags({"weights": figures["weights"]})
@@ -166,7 +167,10 @@ def _register_classifier(context: RunContext, recipe: Recipe, result: StageResul
         "test_uar": f"{figures['test']['uar']:.6f}",
     }
     file = result.folder / CLASSIFIER_FILE
-    tracking.register_classifier(file, n_mels=config.front_end.n_mels, labels=config.corpus.emotions, tags=tags)
+    card = (result.folder / CARD_FILE).read_text(encoding="utf-8")
+    tracking.register_classifier(
+        file, n_mels=config.front_end.n_mels, labels=config.corpus.emotions, tags=tags, card=card
+    )
 
 
 def version_tags(context: RunContext, result: StageResult, letter: str) -> dict[str, str]:
@@ -219,6 +223,7 @@ def diffusion_task(
                 frames=config.diffusion.frames,
                 labels=config.corpus.emotions,
                 tags=version_tags(context, result, ""),
+                card=diffusion_card(config, context.split()),
             )
             tracking.promote(tracking.DIFFUSION_MODEL, version)
     return result

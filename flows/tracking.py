@@ -174,29 +174,39 @@ def log_dataset(run: Run, rows: Sequence[Mapping[str, str]], *, name: str, diges
     MlflowClient().log_inputs(run.run_id, datasets=[tagged])
 
 
-def register_classifier(file: Path, *, n_mels: int, labels: Sequence[str], tags: Mapping[str, str]) -> ModelVersion:
-    """Log a classifier as the open run's model and register it: log-mels (clip, mel, frame) in dB to probabilities."""
+def register_classifier(
+    file: Path, *, n_mels: int, labels: Sequence[str], tags: Mapping[str, str], card: str
+) -> ModelVersion:
+    """Log a classifier as the open run's model and register it: log-mels (clip, mel, frame) in dB to probabilities.
+
+    `card`, the model card in Markdown, is the version's description.
+    """
     signature = ModelSignature(
         inputs=Schema([TensorSpec(np.dtype(np.float32), (-1, n_mels, -1))]),
         outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, len(labels)), "probabilities")]),
     )
     example = np.zeros((1, n_mels, EXAMPLE_FRAMES), dtype=np.float32)
-    return _register(CLASSIFIER_MODEL, file, signature, example, tags)
+    return _register(CLASSIFIER_MODEL, file, signature, example, tags, card)
 
 
 def register_diffusion(
-    file: Path, *, n_mels: int, frames: int, labels: Sequence[str], tags: Mapping[str, str]
+    file: Path, *, n_mels: int, frames: int, labels: Sequence[str], tags: Mapping[str, str], card: str
 ) -> ModelVersion:
-    """Log a diffusion model as the open run's and register it: rows of emotion and number to log-mels in dB."""
+    """Log a diffusion model as the open run's and register it: rows of emotion and number to log-mels in dB.
+
+    `card`, the model card in Markdown, is the version's description.
+    """
     signature = ModelSignature(
         inputs=Schema([ColSpec("string", "emotion"), ColSpec("long", "number")]),
         outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, n_mels, frames), "log_mel")]),
     )
     example = pd.DataFrame({"emotion": [labels[0]], "number": [0]})
-    return _register(DIFFUSION_MODEL, file, signature, example, tags)
+    return _register(DIFFUSION_MODEL, file, signature, example, tags, card)
 
 
-def _register(name: str, file: Path, signature: ModelSignature, example: Any, tags: Mapping[str, str]) -> ModelVersion:
+def _register(
+    name: str, file: Path, signature: ModelSignature, example: Any, tags: Mapping[str, str], card: str
+) -> ModelVersion:
     """A new version, or the version that the same stage result has already. MLflow tries it on the example."""
     if known := find_version(name, tags[STAGE_KEY_TAG]):
         return known
@@ -209,7 +219,8 @@ def _register(name: str, file: Path, signature: ModelSignature, example: Any, ta
         input_example=example,
         pip_requirements=list(MODEL_REQUIREMENTS),
     )
-    return mlflow.register_model(logged.model_uri, name, tags=dict(tags))
+    version = mlflow.register_model(logged.model_uri, name, tags=dict(tags))
+    return MlflowClient().update_model_version(name, version.version, description=card)
 
 
 def find_version(name: str, stage_key: str) -> ModelVersion | None:

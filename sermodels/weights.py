@@ -43,7 +43,7 @@ class WeightsReport:
     def message(self) -> str:
         """One sentence for the log."""
         lack = f"; not in it, so started at random: {', '.join(self.missing_stages)}" if self.missing_stages else ""
-        return f"weights {self.source}: {self.loaded} tensors loaded{lack}"
+        return f"weights {Path(self.source).name}: {self.loaded} tensors loaded{lack}"
 
 
 def load_pretrained(classifier: Classifier, weights: str) -> WeightsReport:

@@ -15,9 +15,10 @@ from sermodels.config import Config
 from sermodels.device import best_device
 from sermodels.errors import SplitError
 from sermodels.evaluation import confusion, figures
-from sermodels.files import write_json
+from sermodels.files import write_json, write_text
+from sermodels.model_card import model_card
 from sermodels.plots import confusion_picture, curves, save_figure
-from sermodels.predictions import write_predictions
+from sermodels.predictions import read_predictions, write_predictions
 from sermodels.randomness import generator, torch_seed
 from sermodels.splits import Split, check_synthetic
 from sermodels.stages.context import RunContext, RunData
@@ -30,6 +31,7 @@ VERSION = 2
 """Bumped by hand when the same inputs would give another classifier."""
 
 STATE_FILE = "state.safetensors"
+CARD_FILE = "model-card.md"
 
 
 @dataclass(frozen=True)
@@ -201,6 +203,16 @@ def _write_results(
             picture = confusion_picture(confusion(data.labels[indices], probabilities), labels, title)
             save_figure(picture, folder / f"confusion-{part}.png")
     results["gap"] = results["training"]["accuracy"] - results["development"]["accuracy"]
+    card = model_card(
+        config,
+        split,
+        read_predictions(folder / "predictions-test.csv"),
+        stage=f"{recipe.name} ({recipe.letter})",
+        weights=report.message(),
+        gap=results["gap"],
+        synthetic=recipe is RETRAINING,
+    )
+    write_text(folder / CARD_FILE, card)
     save_figure(curves(history, f"{recipe.name} ({recipe.letter}), {split.name}"), folder / "curves.png")
     write_json(folder / "history.json", history)
     write_json(folder / "figures.json", results)

@@ -17,7 +17,7 @@ from sermodels.corpora.utterance import Utterance
 from sermodels.diffusion.model import DiffusionModel
 from sermodels.diffusion.schedule import training_sigmas
 from sermodels.evaluation import unweighted_average_recall
-from sermodels.files import atomic_write
+from sermodels.files import atomic_write, write_text
 from serve.bundle import (
     CARD,
     CLASSIFIER,
@@ -33,7 +33,7 @@ from serve.bundle import (
     Provenance,
     write_manifest,
 )
-from serve.export.card import model_card
+from serve.export.card import bundle_card
 from serve.export.classifier_graph import WaveformClassifier, export_classifier
 from serve.export.parity import classifier_parity, sampler_parity, vocoder_parity
 from serve.export.quantize import LARGEST_LOSS, quantize_classifier
@@ -59,6 +59,8 @@ class Sources:
     config: Config
     provenance: Provenance
     metrics: dict[str, float]
+    card: str = ""
+    """The classifier's model card in Markdown."""
     training: Sequence[Utterance] = ()
     development: Sequence[Utterance] = ()
     hifigan: Path | None = None
@@ -98,8 +100,7 @@ def write_bundle(
         parity=parity,
         files={},
     )
-    with atomic_write(folder / CARD) as temporary:
-        temporary.write_text(model_card(manifest), encoding="utf-8")
+    write_text(folder / CARD, bundle_card(manifest, sources.card))
     return write_manifest(folder, manifest)
 
 

@@ -142,6 +142,8 @@ def check_registry(database: Path, children: dict[str, MlflowRun]) -> None:
     champion = client.get_model_version_by_alias("ser-classifier", "champion")
     best = max(CLASSIFIERS, key=lambda name: children[name].data.metrics["development/uar"])
     best_uar = children[best].data.metrics["development/uar"]
+    assert "| UAR, 95 % interval over speakers |" in str(champion.description)
+    assert "Not for" in str(client.get_model_version_by_alias("ser-diffusion", "champion").description)
     assert float(champion.tags["development_uar"]) == pytest.approx(best_uar, abs=1e-6)
     mlflow.set_tracking_uri(f"sqlite:///{database}")
     classifier = mlflow.pyfunc.load_model("models:/ser-classifier@champion")
@@ -169,6 +171,7 @@ def check_export(database: Path, folder: Path) -> None:
     assert bundle is not None
     assert bundle.manifest.parity["classifier/silence/probabilities"] < 1e-4
     assert bundle.has("sampler.onnx")
+    assert "| UAR, 95 % interval over speakers |" in bundle.path("card.md").read_text(encoding="utf-8")
 
 
 def check_prefect(home: Path) -> None:

@@ -131,7 +131,7 @@ def register(checkpoint: Path, key: str, synthetic_speech: str) -> str:
     """Register the checkpoint in a run of its own; returns the version."""
     tags = {tracking.STAGE_KEY_TAG: key, "stage": key, "synthetic_speech": synthetic_speech}
     with tracking.open_run("parent", tags={}):
-        version = tracking.register_classifier(checkpoint, n_mels=40, labels=LABELS, tags=tags)
+        version = tracking.register_classifier(checkpoint, n_mels=40, labels=LABELS, tags=tags, card="# Card")
         tracking.promote(tracking.CLASSIFIER_MODEL, version)
     return str(version.version)
 
