@@ -12,6 +12,7 @@ import numpy as np
 from flows import tracking
 from flows.export import RegistryError
 from flows.results_page import title_of, write_results
+from flows.results_synthetic import synthetic_rows, synthetic_section
 from flows.tracking import FinishedRun
 from sermodels.calibration import (
     expected_calibration_error,
@@ -20,6 +21,7 @@ from sermodels.calibration import (
     with_temperature,
 )
 from sermodels.evaluation import figures
+from sermodels.files import write_json
 from sermodels.predictions import Predictions, joined, read_predictions
 from sermodels.statistics import accuracy, difference, holm, interval, mcnemar_p, permutation_p
 
@@ -38,7 +40,10 @@ def publish_results(table: str, docs: Path) -> Path:
     rows = [row_of(group) for group in groups]
     tests = {title_of(row): group.test for row, group in zip(rows, groups, strict=True)}
     command = f"python -m flows results --preset {table}"
-    write_results(docs, rows, comparisons_of(groups), tests, command=command)
+    made = synthetic_rows(table)
+    write_json(docs / "results-synthetic.json", made)
+    more = [synthetic_section(made, docs / "results")] if made else []
+    write_results(docs, rows, comparisons_of(groups), tests, command=command, more=more)
     return docs / "results.md"
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from sermodels.evaluation import confusion
-from sermodels.files import atomic_write, write_json
+from sermodels.files import write_json, write_text
 from sermodels.plots import confusion_picture, interval_picture, save_figure
 from sermodels.predictions import Predictions
 from sermodels.statistics import Interval
@@ -29,9 +29,18 @@ emotions, WA the share of clips that are right. A row names the folds and seeds 
 
 
 def write_results(
-    folder: Path, rows: Sequence[Row], comparisons: Sequence[Row], tests: Mapping[str, Predictions], *, command: str
+    folder: Path,
+    rows: Sequence[Row],
+    comparisons: Sequence[Row],
+    tests: Mapping[str, Predictions],
+    *,
+    command: str,
+    more: Sequence[str] = (),
 ) -> None:
-    """Write `results.md`, `results.json` and their pictures. `tests` are test predictions by the row's title."""
+    """Write `results.md`, `results.json` and their pictures.
+
+    `tests` are test predictions by the row's title, `more` sections that come before the list of runs.
+    """
     write_json(folder / "results.json", list(rows))
     write_json(folder / "results-comparisons.json", list(comparisons))
     pictures = folder / "results"
@@ -46,9 +55,8 @@ def write_results(
         compared = [row for row in comparisons if row["protocol"] == protocol]
         text += [_comparison_table(compared), "\n"] if compared else []
         text += [_confusion(row, tests[title_of(row)], pictures) for row in own]
-    text.append(_provenance(rows))
-    with atomic_write(folder / "results.md") as temporary:
-        temporary.write_text("\n".join(text), encoding="utf-8")
+    text += [*more, _provenance(rows)]
+    write_text(folder / "results.md", "\n".join(text))
 
 
 def title_of(row: Row) -> str:

@@ -44,12 +44,13 @@ MODEL_REQUIREMENTS = ("torch", "torchvision", "numpy", "pydantic", "safetensors"
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """A run that ended well: what it was tagged with and what it measured."""
+    """A run that ended well: its tags, its parameters and what it measured."""
 
     run_id: str
     ended: int
     """In milliseconds since 1970."""
     tags: dict[str, str]
+    params: dict[str, str]
     metrics: dict[str, float]
 
 
@@ -317,7 +318,10 @@ def finished_runs(tags: Mapping[str, str]) -> list[FinishedRun]:
     found, token = [], None
     while True:
         page = client.search_runs([experiment.experiment_id], query, page_token=token, order_by=["end_time DESC"])
-        found += [FinishedRun(r.info.run_id, r.info.end_time, dict(r.data.tags), dict(r.data.metrics)) for r in page]
+        found += [
+            FinishedRun(r.info.run_id, r.info.end_time, dict(r.data.tags), dict(r.data.params), dict(r.data.metrics))
+            for r in page
+        ]
         token = page.token
         if not token:
             return found

@@ -86,7 +86,12 @@ def check_page(docs: Path) -> None:
     for heading in ("Unseen speakers", "A corpus that was not trained on", "Speaker-dependent, for comparison"):
         assert heading in text
     pictures = [line.split("](")[1].rstrip(")") for line in text.splitlines() if line.startswith("![")]
-    assert len(pictures) == 3 + 6
+    assert len(pictures) == 3 + 6 + 1
+    (made,) = json.loads((docs / "results-synthetic.json").read_text())
+    assert (made["protocol"], made["sampler"], made["folds"]) == ("speaker", "dpmpp_2m", ["fold 0"])
+    assert made["clips"] == 6 * 6
+    assert {"synthetic/duplicate_ratio", "real/duplicate_ratio", "train_synthetic_test_real"} <= made.keys()
+    assert "## Synthetic clips" in text
     assert all((docs / picture).stat().st_size > 1000 for picture in pictures)
     compared = json.loads((docs / "results-comparisons.json").read_text())
     assert [row["stages"] for row in compared] == ["B - A", "C - B", "D - B", "C - D"]

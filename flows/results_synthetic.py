@@ -1,0 +1,91 @@
+"""The part of the results page about synthetic clips: their quality beside that of real ones, and how they look."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from flows import tracking
+from flows.results_page import Row, table_of
+from flows.tracking import FinishedRun
+
+FIGURES = {
+    "frechet_distance": "Fréchet distance",
+    "mmd": "MMD",
+    "density": "density",
+    "coverage": "coverage",
+    "duplicate_ratio": "duplicate ratio",
+}
+PROBES = {
+    "agreement/uar": "agreement",
+    "train_synthetic_test_real": "synthetic → real",
+    "train_real_test_synthetic": "real → synthetic",
+    "train_real_test_real": "real → real",
+}
+HEAD = """## Synthetic clips
+
+In the embedding of stage A, which had no part in making them. Fréchet distance, squared MMD, density and coverage are
+those of the synthetic clips, and of real clips of unseen speakers, against the split's training clips. The duplicate
+ratio is the median of the distance to the nearest training clip over that to the nearest test clip: of the synthetic
+clips, and of the development clips. Agreement is the UAR of stage A, taking the emotion that a clip was made for as the
+truth; the last three are the UAR of a logistic regression on the embeddings, trained on one kind of clip and tested on
+another. Means over the splits and seeds that ran.
+"""
+PICTURE = "neighbours.png"
+
+
+def synthetic_rows(table: str) -> list[dict[str, Any]]:
+    """One row a protocol and sampler, of the newest run of each split and seed of a table."""
+    newest: dict[tuple[str, ...], FinishedRun] = {}
+    for run in tracking.finished_runs({"table": table, "stage": "synthesis"}):
+        newest.setdefault((*_row_of(run), run.tags["split"], run.tags["seed"]), run)
+    return [
+        _row(row, [run for key, run in sorted(newest.items()) if key[: len(row)] == row])
+        for row in sorted({_row_of(run) for run in newest.values()})
+    ]
+
+
+def _row_of(run: FinishedRun) -> tuple[str, ...]:
+    """What runs of one row share."""
+    sampling = (run.params[f"synthesis.{name}"] for name in ("sampler", "steps", "guidance_scale"))
+    return run.tags["protocol"], run.tags["corpora"], *sampling
+
+
+def _row(row: tuple[str, ...], runs: Sequence[FinishedRun]) -> dict[str, Any]:
+    """Means over runs."""
+    protocol, corpora, sampler, steps, guidance = row
+    names = [f"{part}/{name}" for part in ("synthetic", "real") for name in FIGURES] + list(PROBES)
+    return {
+        "protocol": protocol,
+        "corpora": corpora,
+        "sampler": sampler,
+        "steps": int(steps),
+        "guidance_scale": float(guidance),
+        "folds": sorted({run.tags["split"] for run in runs}),
+        "seeds": sorted({int(run.tags["seed"]) for run in runs}),
+        "clips": sum(int(run.metrics["clips"]) for run in runs),
+        "near_copies": sum(int(run.metrics["near_copies"]) for run in runs),
+        **{name: float(np.mean([run.metrics[name] for run in runs])) for name in names},
+        "runs": [run.run_id for run in runs],
+    }
+
+
+def synthetic_section(rows: Sequence[Row], pictures: Path) -> str:
+    """Tables, and one picture of synthetic clips beside their nearest training clips."""
+    pictures.mkdir(parents=True, exist_ok=True)
+    tracking.fetch_file(rows[0]["runs"][0], PICTURE, pictures)
+    head = ("protocol", "sampler", "splits", "clips", "near-copies", *FIGURES.values(), *PROBES.values())
+    lines = [
+        (row["protocol"], f"{row['sampler']}, {row['steps']} steps, guidance {row['guidance_scale']:g}",
+         len(row["runs"]), row["clips"], row["near_copies"], *(_beside(row, name) for name in FIGURES),
+         *(f"{row[name]:.3f}" for name in PROBES))
+        for row in rows
+    ]  # fmt: skip
+    picture = f"![Synthetic clips beside their nearest training clips](results/{PICTURE})\n"
+    return "\n".join([HEAD, table_of(head, lines), picture])
+
+
+def _beside(row: Row, name: str) -> str:
+    """A figure of the synthetic clips, and of real ones."""
+    return f"{row[f'synthetic/{name}']:.3g} (real {row[f'real/{name}']:.3g})"
