@@ -22,11 +22,9 @@ from sermodels.config import Config
 from sermodels.corpora.demo import DEMO_NOTICE
 from sermodels.plots import bar_picture
 from sermodels.presets import flatten
-from sermodels.stages.classification import AUGMENTATION, BASELINE, OVERSAMPLING, RETRAINING, Recipe
+from sermodels.stages.classification import AUGMENTATION, BASELINE, OVERSAMPLING, RECIPES, RETRAINING, Recipe
 from sermodels.stages.context import RunContext
 from sermodels.store import StageResult
-
-RECIPES = (BASELINE, AUGMENTATION, RETRAINING, OVERSAMPLING)
 
 
 @flow(name="speech-emotion-recognition", log_prints=True, validate_parameters=False)

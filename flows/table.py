@@ -21,12 +21,12 @@ from flows.tracking import Run
 from sermodels.config import Config
 from sermodels.errors import ConfigError
 from sermodels.presets import flatten
-from sermodels.stages.classification import AUGMENTATION, BASELINE, OVERSAMPLING, RETRAINING, Recipe
+from sermodels.stages.classification import RECIPES, Recipe
 from sermodels.stages.context import RunContext
 from sermodels.store import StageResult
 
 PROTOCOLS = ("speaker", "corpus", "seed")
-RECIPES: dict[str, Recipe] = {recipe.letter: recipe for recipe in (BASELINE, AUGMENTATION, RETRAINING, OVERSAMPLING)}
+BY_LETTER: dict[str, Recipe] = {recipe.letter: recipe for recipe in RECIPES}
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def submit_cell(context: RunContext, parent: Run, stages: str, preset: str) -> l
     tags = {"table": preset}
 
     def classify(letter: str, synthetic: PrefectFuture[StageResult] | None = None) -> PrefectFuture[StageResult]:
-        recipe = RECIPES[letter]
+        recipe = BY_LETTER[letter]
         named = classifier_task.with_options(name=recipe.name, task_run_name=recipe.name + suffix)
         given = awaited(synthetic) if synthetic else None
         return named.submit(context, recipe, parent, recipe.name + suffix, given, tags=tags, register=False)
@@ -122,8 +122,8 @@ def plan_of(protocols: str, folds: str, seeds: int, stages: str) -> TablePlan:
     chosen = tuple(name for name in protocols.replace(" ", "").split(",") if name)
     if unknown := sorted(set(chosen) - set(PROTOCOLS)):
         raise ConfigError(f"--protocols {unknown[0]}: allowed are {', '.join(PROTOCOLS)}")
-    if unknown := sorted(set(stages) - set(RECIPES)):
-        raise ConfigError(f"--stages {unknown[0]}: allowed are {', '.join(RECIPES)}, as in ABCD")
+    if unknown := sorted(set(stages) - set(BY_LETTER)):
+        raise ConfigError(f"--stages {unknown[0]}: allowed are {', '.join(BY_LETTER)}, as in ABCD")
     numbers = [part for part in folds.split(",") if part not in ("", "all")]
     if not all(number.isdecimal() for number in numbers):
         raise ConfigError(f"--folds {folds}: numbers such as 0,1,2, or all")

@@ -35,24 +35,6 @@ class Predictions:
         numbers: NDArray[np.int64] = self.probabilities.argmax(axis=1)
         return numbers
 
-    def take(self, places: NDArray[np.int64]) -> "Predictions":
-        """The clips at these places."""
-        groups = {name: tuple(values[place] for place in places) for name, values in self.groups.items()}
-        identifiers = tuple(self.identifiers[place] for place in places)
-        return Predictions(self.labels, identifiers, groups, self.truth[places], self.probabilities[places])
-
-    def in_order_of(self, other: "Predictions") -> "Predictions":
-        """The same clips as `other` in its order, so that the two can be compared clip by clip.
-
-        Raises ValueError when they are not the same clips.
-        """
-        if sorted(self.identifiers) != sorted(other.identifiers):
-            raise ValueError("these predictions are about other clips")
-        mine, theirs = (np.argsort(np.array(one.identifiers), kind="stable") for one in (self, other))
-        places = np.empty(len(self), dtype=np.int64)
-        places[theirs] = mine
-        return self.take(places)
-
 
 def write_predictions(
     path: Path, utterances: Sequence[Utterance], probabilities: NDArray[np.floating], labels: Sequence[str]

@@ -48,6 +48,7 @@ BASELINE = Recipe("baseline", "A", augmented=False)
 AUGMENTATION = Recipe("augmentation", "B")
 RETRAINING = Recipe("retraining", "C")
 OVERSAMPLING = Recipe("oversampling", "D", oversampled=True)
+RECIPES = (BASELINE, AUGMENTATION, RETRAINING, OVERSAMPLING)
 
 
 def run_classification(

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from sermodels.corpora.utterance import Utterance
 from sermodels.predictions import Predictions, joined, read_predictions, write_predictions
@@ -51,17 +50,3 @@ def test_joined_parts_follow_each_other() -> None:
     assert len(both) == 7
     assert both.identifiers == one.identifiers + other.identifiers
     np.testing.assert_array_equal(both.predicted, np.concatenate([one.predicted, other.predicted]))
-
-
-def test_one_order_for_two() -> None:
-    one = made()
-    shuffled = one.take(np.random.default_rng(1).permutation(len(one)))
-    back = shuffled.in_order_of(one)
-    assert back.identifiers == one.identifiers
-    np.testing.assert_array_equal(back.probabilities, one.probabilities)
-    assert back.groups == one.groups
-
-
-def test_other_clips_cannot_be_compared() -> None:
-    with pytest.raises(ValueError, match="other clips"):
-        made(5).in_order_of(made(6))
