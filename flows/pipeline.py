@@ -1,4 +1,4 @@
-"""The pipeline: caching, baseline, augmentation, embedding, diffusion, synthesis, retraining and its control."""
+"""The pipeline: caching, baseline, augmentation, embedding, diffusion, synthesis, editing, retraining, its control."""
 
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from flows.tasks import (
     caching_task,
     classifier_task,
     diffusion_task,
+    editing_task,
     embedding_task,
     export_task,
     splitting_task,
@@ -71,6 +72,9 @@ def run_split(context: RunContext, parent: Run, several: bool) -> dict[str, Stag
     )
     synthetic = synthesis_task.with_options(task_run_name="synthesis" + suffix)(
         context, diffusion, baseline, parent, "synthesis" + suffix
+    )
+    editing_task.with_options(task_run_name="editing" + suffix)(
+        context, diffusion, baseline, parent, "editing" + suffix
     )
     return {
         BASELINE.name: baseline,

@@ -21,6 +21,7 @@ from sermodels.stages.caching import run_caching, run_splitting
 from sermodels.stages.classification import CARD_FILE, Recipe, run_classification
 from sermodels.stages.context import RunContext, read_utterances, utterance_json
 from sermodels.stages.diffusion import DENOISER_FILE, run_diffusion
+from sermodels.stages.editing import run_editing
 from sermodels.stages.embedding import run_embedding
 from sermodels.stages.synthesis import run_synthesis
 from sermodels.store import StageResult
@@ -243,6 +244,17 @@ def synthesis_task(
     with tracking.open_run(run_name, tags={**stage_tags(context, "synthesis"), **tags}, parent=parent) as run:
         progress = progress_in_prefect("synthetic clips drawn")
         result = run_synthesis(context, diffusion, judge, on_progress=progress)
+        log_stage(run, result, "*.json", "*.png", "audio/*.wav")
+    return result
+
+
+@task(name="editing", cache_policy=NO_CACHE)
+def editing_task(
+    context: RunContext, diffusion: StageResult, judge: StageResult, parent: Run, run_name: str
+) -> StageResult:
+    """Move clips of test speakers towards other emotions."""
+    with tracking.open_run(run_name, tags=stage_tags(context, "editing"), parent=parent) as run:
+        result = run_editing(context, diffusion, judge)
         log_stage(run, result, "*.json", "*.png", "audio/*.wav")
     return result
 

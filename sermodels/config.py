@@ -204,9 +204,21 @@ class SynthesisConfig(Section):
     sampler: Literal["ddpm", "ddim", "heun", "dpmpp_2m"] = "dpmpp_2m"
     steps: PositiveInt = 15
     guidance_scale: NonNegativeFloat = 1.5
+    strength: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    """Share of the noise levels that a clip is made through: 1 starts from pure noise, less from a training clip of
+    its emotion that is noised so far (SDEdit, Meng et al. 2022)."""
     batch_size: PositiveInt = 50
     audio_per_emotion: NonNegativeInt = 2
     """Clips an emotion that are also turned into audio by Griffin-Lim."""
+
+
+class EditingConfig(Section):
+    """What is tried to see how well the diffusion model turns one emotion into another, on clips of the test part."""
+
+    strengths: Annotated[tuple[Annotated[float, Field(gt=0.0, le=1.0)], ...], Field(min_length=1)] = (0.3, 0.5, 0.7)
+    """Shares of the noise levels that a clip is taken through (SDEdit, Meng et al. 2022)."""
+    clips_per_emotion: PositiveInt = 5
+    guidance_scale: NonNegativeFloat = 2.0
 
 
 class Config(Section):
@@ -222,6 +234,7 @@ class Config(Section):
     training: TrainingConfig = TrainingConfig()
     diffusion: DiffusionConfig = DiffusionConfig()
     synthesis: SynthesisConfig = SynthesisConfig()
+    editing: EditingConfig = EditingConfig()
 
     @model_validator(mode="after")
     def _unet_fits_the_log_mel(self) -> "Config":

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
@@ -14,10 +13,10 @@ from tqdm import tqdm
 from sermodels.cache import is_cached, read_log_mel, write_log_mel
 from sermodels.config import SynthesisConfig
 from sermodels.device import autocast
-from sermodels.diffusion.denoiser import guided
+from sermodels.diffusion.denoiser import LogMelBatch, guided
 from sermodels.diffusion.model import DiffusionModel
 from sermodels.diffusion.samplers import OnStep, sample
-from sermodels.diffusion.schedule import sampling_sigmas
+from sermodels.diffusion.schedule import last_sigmas, sampling_sigmas
 from sermodels.randomness import torch_seed
 
 
@@ -27,6 +26,10 @@ class Draw:
 
     emotion: int
     number: int
+
+
+Originals = Callable[[Sequence[Draw]], LogMelBatch]
+"""The real clip that each draw starts from, z-scored, shape (batch, mel, frame)."""
 
 
 class ClipNoise:
@@ -49,21 +52,29 @@ def sample_log_mels(
     config: SynthesisConfig,
     *,
     seed: int,
+    originals: LogMelBatch | None = None,
     on_step: OnStep = lambda step, clean: None,
-) -> Float[Tensor, "batch mel frame"]:
-    """Log-mels in dB of the given clips; the same clip and seed give the same result."""
+) -> LogMelBatch:
+    """Log-mels in dB of the given clips; the same clip and seed give the same result.
+
+    `originals` (batch, mel, frame), z-scored as the model was trained, are noised as far as `config.strength` says and
+    denoised towards the clips' emotions; without them clips are made from pure noise.
+    """
     device = model.denoiser.null_condition.device
     noise = ClipNoise(draws, seed, device)
     shape = (len(model.mean), model.config.frames)
     emotions = torch.tensor([draw.emotion for draw in draws], device=device)
     condition = model.embeddings.conditions(emotions, noise(model.embeddings.width), model.config.variation)
     sigmas = sampling_sigmas(model.config, config.steps)
+    start = torch.zeros(len(draws), *shape, device=device)
+    if originals is not None:
+        sigmas, start = last_sigmas(sigmas, config.strength), originals.to(device)
     model.denoiser.eval()
     with autocast(device, model.config.precision):
         denoise = guided(model.denoiser, condition, config.guidance_scale)
         clean = sample(
             denoise,
-            noise(*shape) * float(sigmas[0]),
+            start + noise(*shape) * float(sigmas[0]),
             sigmas,
             sampler=config.sampler,
             draw_noise=lambda: noise(*shape),
@@ -78,17 +89,21 @@ def synthesize(
     folder: Path,
     *,
     seed: int,
+    originals: Originals | None = None,
     on_progress: Callable[[float], None] = lambda share: None,
 ) -> list[Draw]:
     """Draw `per_emotion` clips of each emotion into shards in `folder`; shards that are there are kept.
 
-    Returns the clips in the order of `read_synthetic`. Raises StorageError when a shard cannot be written.
+    `originals` gives the real clips that they start from, if they do. Returns the clips in the order of
+    `read_synthetic`. Raises StorageError when a shard cannot be written.
     """
     shards = shards_of(len(model.embeddings.labels), config)
     for done, (name, draws) in enumerate(tqdm(shards.items(), desc="synthesis", unit="batch"), 1):
         path = folder / name
         if not is_cached(path):
-            write_log_mel(path, sample_log_mels(model, draws, config, seed=seed).cpu().numpy())
+            given = originals(draws) if originals else None
+            log_mels = sample_log_mels(model, draws, config, seed=seed, originals=given)
+            write_log_mel(path, log_mels.cpu().numpy())
         on_progress(done / len(shards))
     return [draw for draws in shards.values() for draw in draws]
 

@@ -44,3 +44,9 @@ def sampling_sigmas(config: DiffusionConfig, steps: int) -> Float[Tensor, " step
     rising = training_sigmas(config)
     places = torch.linspace(len(rising) - 1, 0, steps).round().long()
     return torch.cat([rising[places], torch.zeros(1)])
+
+
+def last_sigmas(sigmas: Float[Tensor, " step_plus_one"], strength: float) -> Float[Tensor, " fewer"]:
+    """The share `strength` of falling sigmas, at least one step, that a clip goes through which is noised part-way."""
+    kept = max(1, round(strength * (len(sigmas) - 1)))
+    return sigmas[-kept - 1 :]

@@ -7,6 +7,7 @@ import torch
 
 from sermodels.checkpoint import load_tensors
 from sermodels.clips import ClipSet, statistics_of
+from sermodels.config import Config
 from sermodels.device import best_device
 from sermodels.diffusion.model import DiffusionModel, build_denoiser
 from sermodels.diffusion.training import train_denoiser
@@ -15,7 +16,7 @@ from sermodels.files import write_json
 from sermodels.plots import curves, log_mel_grid, save_figure
 from sermodels.randomness import torch_seed
 from sermodels.splits import check_fitted
-from sermodels.stages.context import RunContext
+from sermodels.stages.context import RunContext, RunData
 from sermodels.stages.embedding import EMBEDDINGS_FILE, VECTORS_FILE
 from sermodels.store import StageResult, run_stage
 from sermodels.synthesis import Draw, sample_log_mels
@@ -58,13 +59,7 @@ def _show_again(folder: Path, on_picture: OnPicture) -> None:
 def _train(context: RunContext, embedding: StageResult, on_epoch: OnEpoch, on_picture: OnPicture, folder: Path) -> None:
     """Everything that the stage does, in its folder."""
     config, split, data, device = context.config, context.split(), context.load(), best_device()
-    clips = ClipSet.build(
-        data.log_mels,
-        data.labels.tolist(),
-        trim_db=config.diffusion.trim_db,
-        level=config.clip.level,
-        top_db=config.front_end.top_db,
-    ).to(device)
+    clips = diffusion_clips(config, data).to(device)
     training = data.indices(split.training)
     mean, std = statistics_of(clips, torch.from_numpy(training).to(device))
     _, vectors = load_tensors(embedding.folder / VECTORS_FILE)
@@ -90,6 +85,17 @@ def _train(context: RunContext, embedding: StageResult, on_epoch: OnEpoch, on_pi
     write_json(folder / "figures.json", {"parameters": parameters, "train/loss": history[-1]["train/loss"]})
     model.save(folder / DENOISER_FILE)
     (folder / STATE_FILE).unlink(missing_ok=True)
+
+
+def diffusion_clips(config: Config, data: RunData) -> ClipSet:
+    """The clips as the diffusion model is trained on them."""
+    return ClipSet.build(
+        data.log_mels,
+        data.labels.tolist(),
+        trim_db=config.diffusion.trim_db,
+        level=config.clip.level,
+        top_db=config.front_end.top_db,
+    )
 
 
 def _sample_grid(context: RunContext, model: DiffusionModel, epoch: int, path: Path) -> None:

@@ -14,6 +14,7 @@ from sermodels.files import atomic_write, sha256_of_json, write_json
 from sermodels.plots import log_mel_grid, save_figure
 from sermodels.stages.context import RunContext
 from sermodels.stages.diffusion import DENOISER_FILE
+from sermodels.stages.originals import Originals
 from sermodels.stages.quality import measure_quality
 from sermodels.store import StageResult, run_stage
 from sermodels.synthesis import read_synthetic, synthesize
@@ -50,7 +51,15 @@ def _synthesize(
     config, split = context.config, context.split()
     model = DiffusionModel.load(diffusion.folder / DENOISER_FILE)
     model.denoiser.to(best_device())
-    draws = synthesize(model, config.synthesis, folder / "clips", seed=config.seed, on_progress=on_progress)
+    originals = Originals(context, model) if config.synthesis.strength < 1.0 else None
+    draws = synthesize(
+        model,
+        config.synthesis,
+        folder / "clips",
+        seed=config.seed,
+        originals=originals.standardized if originals else None,
+        on_progress=on_progress,
+    )
     log_mels, labels = read_synthetic(folder / "clips", len(model.embeddings.labels), config.synthesis)
     _listen(config, log_mels, labels, folder)
     quality = measure_quality(context, judge, log_mels, labels, folder)
@@ -67,6 +76,7 @@ def _synthesize(
                 "identifier": f"synthetic/{emotion}-{draw.number:05d}",
                 "emotion": emotion,
                 "seed": [config.seed, draw.emotion, draw.number],
+                "original": originals.identifier(draw) if originals else "",
                 "near_copy": bool(copy),
             }
             for draw, copy in zip(draws, quality.copies, strict=True)

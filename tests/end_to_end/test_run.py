@@ -20,7 +20,7 @@ from flows.export import fetch_bundle
 Run = Callable[..., subprocess.CompletedProcess[str]]
 ROOT = Path(__file__).resolve().parents[2]
 CLASSIFIERS = ("baseline", "augmentation", "retraining", "oversampling")
-STAGES = {"caching", "embedding", "diffusion", "synthesis", *CLASSIFIERS, "export"}
+STAGES = {"caching", "embedding", "diffusion", "synthesis", "editing", *CLASSIFIERS, "export"}
 
 
 def rows(database: Path, query: str) -> list[tuple[object, ...]]:

@@ -4,7 +4,14 @@ import pytest
 import torch
 
 from sermodels.config import DiffusionConfig
-from sermodels.diffusion.schedule import SIGMA_MAX, SIGMA_MIN, karras_sigmas, sampling_sigmas, training_sigmas
+from sermodels.diffusion.schedule import (
+    SIGMA_MAX,
+    SIGMA_MIN,
+    karras_sigmas,
+    last_sigmas,
+    sampling_sigmas,
+    training_sigmas,
+)
 from sermodels.errors import ConfigError
 
 SCHEDULES = ("karras", "linear")
@@ -82,3 +89,11 @@ def test_more_steps_than_timesteps_are_refused(schedule: str) -> None:
 
     with pytest.raises(ConfigError, match=r"synthesis\.steps=51 is more .* diffusion\.timesteps=50"):
         sampling_sigmas(config, 51)
+
+
+@pytest.mark.parametrize(("strength", "kept"), [(1.0, 10), (0.5, 5), (0.04, 1), (0.001, 1)])
+def test_a_share_of_the_sigmas_ends_as_all_do(strength: float, kept: int) -> None:
+    sigmas = sampling_sigmas(DiffusionConfig(), 10)
+    some = last_sigmas(sigmas, strength)
+    assert len(some) == kept + 1
+    assert torch.equal(some, sigmas[-kept - 1 :])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from sermodels.stages.context import RunContext
+from sermodels.stages.context import RunContext, read_utterances
 from sermodels.stages.synthesis import run_synthesis
 from sermodels.store import StageResult
 from sermodels.synthesis import read_synthetic
@@ -69,6 +69,18 @@ def test_their_quality_stands_beside_that_of_real_clips(chain: Chain) -> None:
     measured = ("frechet_distance", "mmd", "density", "coverage", "duplicate_ratio")
     assert {f"{part}/{name}" for part in ("synthetic", "real") for name in measured} <= figures.keys()
     assert all(np.isfinite(value) for value in figures.values())
+
+
+def test_clips_may_start_from_training_clips_of_their_emotion(chain: Chain, tmp_path: Path) -> None:
+    stage = synthesis_with(chain, tmp_path, strength=0.5)
+
+    clips, split = stage.read("provenance.json")["clips"], chain.context.split()
+    emotion_of = {u.identifier: u.emotion for u in read_utterances(chain.context.prepared)}
+    assert {clip["original"] for clip in clips} <= set(split.training)
+    assert all(emotion_of[clip["original"]] == clip["emotion"] for clip in clips)
+    assert len({clip["original"] for clip in clips}) > 1
+    from_noise = chain.stages["synthesis"].read("provenance.json")["clips"]
+    assert {clip["original"] for clip in from_noise} == {""}
 
 
 def test_near_copies_are_marked_and_counted(chain: Chain) -> None:

@@ -136,3 +136,18 @@ def test_a_damaged_shard_is_made_again(tmp_path: Path, damage: Callable[[bytes],
     synthesize(model, tiny_synthesis(), tmp_path, seed=0)
 
     np.testing.assert_array_equal(read_log_mel(path), whole)
+
+
+def test_little_strength_stays_near_the_original_and_much_does_not() -> None:
+    model = tiny_diffusion_model(timesteps=20)
+    draws = [Draw(0, number) for number in range(4)]
+    originals = torch.randn(4, 16, 16, generator=torch.Generator().manual_seed(5))
+    wanted = model.to_log_mel(originals)
+
+    def distance(strength: float) -> float:
+        config = tiny_synthesis(steps=20, strength=strength)
+        made = sample_log_mels(model, draws, config, seed=1, originals=originals)
+        return float((made - wanted).square().mean())
+
+    assert distance(0.05) < 1.0
+    assert distance(0.05) < distance(0.3) < distance(1.0)
