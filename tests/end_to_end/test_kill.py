@@ -8,7 +8,17 @@ from pathlib import Path
 
 from mlflow import MlflowClient
 
-STAGES = ("caching", "baseline", "augmentation", "embedding", "diffusion", "synthesis", "retraining", "oversampling")
+STAGES = (
+    "caching",
+    "baseline",
+    "augmentation",
+    "embedding",
+    "diffusion",
+    "synthesis",
+    "editing",
+    "retraining",
+    "oversampling",
+)
 
 
 def kill_in_stage(stage: str, command: list[str], environment: dict[str, str], folder: Path) -> None:
@@ -47,7 +57,7 @@ def test_killed_in_each_stage(tmp_path: Path, command: list[str], environment: d
     changed = [part if not part.startswith("--workspace") else f"--workspace={whole}" for part in command]
     subprocess.run(changed, env=environment, cwd=tmp_path, check=True, capture_output=True, timeout=500)
     assert figures(tmp_path / "workspace") == figures(whole)
-    assert len(figures(whole)) == 7 + 8
+    assert len(figures(whole)) == 8 + 8
 
     client = MlflowClient(environment["MLFLOW_TRACKING_URI"])
     experiment = client.get_experiment_by_name("sermodels")

@@ -39,7 +39,7 @@ def test_the_folder_holds_classifier_history_figures_predictions_and_pictures(ch
     assert files == {
         *("classifier.safetensors", "history.json", "figures.json", "inputs.json", "complete.json", "curves.png"),
         *(f"{kind}-{part}" for kind, part in (("predictions", "development.csv"), ("predictions", "test.csv"))),
-        *("confusion-development.png", "confusion-test.png"),
+        *("confusion-development.png", "confusion-test.png", "model-card.md"),
     }
 
 
