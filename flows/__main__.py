@@ -5,16 +5,17 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # --help answers without loading pydantic
+    from sermodels.config import Config
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The options; an empty value means: as in the preset."""
     parser = argparse.ArgumentParser(prog="python -m flows", description="Speech emotion recognition pipeline.")
     commands = parser.add_subparsers(dest="command", required=True)
-    run = commands.add_parser(
-        "run", help="run the whole pipeline", formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    run = _command(commands, "run", "run the whole pipeline")
     _add_corpus_options(run, preset="demo")
     run.add_argument("--protocol", default="", help="speaker (unseen speakers) or seed (random split, for comparison)")
     run.add_argument("--fold", default="", help="protocol speaker: number of the fold, or all")
@@ -33,6 +34,14 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     return parser.parse_args(arguments)
 
 
+def _command(commands: Any, name: str, says: str) -> argparse.ArgumentParser:
+    """A command whose help tells every default."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, help=says, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    return parser
+
+
 def _add_corpus_options(command: argparse.ArgumentParser, *, preset: str) -> None:
     """What `run` and `table` both ask: recipe, recordings and places."""
     command.add_argument("--preset", default=preset, help="name in presets/ or path of a .yaml file")
@@ -44,10 +53,10 @@ def _add_corpus_options(command: argparse.ArgumentParser, *, preset: str) -> Non
 
 def _add_table(commands: Any) -> None:
     """The options of `table` and `results`."""
-    table = commands.add_parser(
+    table = _command(
+        commands,
         "table",
-        help="run protocols, folds, seeds and stages that are not done yet, and write docs/results.md and .json",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        "run protocols, folds, seeds and stages that are not done yet, and write docs/results.md and .json",
     )
     _add_corpus_options(table, preset="full")
     table.add_argument("--protocols", default="speaker,seed,corpus", help="any of speaker, seed, corpus")
@@ -55,11 +64,7 @@ def _add_table(commands: Any) -> None:
     table.add_argument("--seeds", type=int, default=3, help="how many seeds")
     table.add_argument("--stages", default="ABCD", help="any of A, B, C, D")
     table.add_argument("--dask", default="", help="run cells on Dask: local, or the address of a scheduler")
-    results = commands.add_parser(
-        "results",
-        help="write docs/results.md and .json from what MLflow holds",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    results = _command(commands, "results", "write docs/results.md and .json from what MLflow holds")
     results.add_argument("--preset", default="full", help="whose table")
     for command in (table, results):
         command.add_argument("--docs", default="docs", help="folder that the results are written into")
@@ -67,11 +72,7 @@ def _add_table(commands: Any) -> None:
 
 def _add_evaluate(commands: Any) -> None:
     """The options of `evaluate`."""
-    evaluate = commands.add_parser(
-        "evaluate",
-        help="evaluate a registered classifier on any labelled recordings",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    evaluate = _command(commands, "evaluate", "evaluate a registered classifier on any labelled recordings")
     evaluate.add_argument(
         "corpus", help="CSV manifest, folder of known corpora, or folder with a folder for each emotion"
     )
@@ -83,10 +84,8 @@ def _add_evaluate(commands: Any) -> None:
 
 def _add_export(commands: Any) -> None:
     """The options of `export`."""
-    export = commands.add_parser(
-        "export",
-        help="export the registered champion (and challenger) to ONNX and register that, too",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    export = _command(
+        commands, "export", "export the registered champion (and challenger) to ONNX and register that, too"
     )
     export.add_argument("--workspace", default="workspace", help="folder of Prefect's database")
     export.add_argument(
@@ -97,11 +96,7 @@ def _add_export(commands: Any) -> None:
 
 def _add_serve(commands: Any) -> None:
     """The options of `serve`."""
-    serve = commands.add_parser(
-        "serve",
-        help="fetch the newest exported champion and start the server on it",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    serve = _command(commands, "serve", "fetch the newest exported champion and start the server on it")
     serve.add_argument("--workspace", default="workspace", help="folder in which the bundles are kept")
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on")
     serve.add_argument("--port", default="8000", help="port to listen on")
@@ -129,8 +124,8 @@ def use_workspace(workspace: Path) -> None:
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
-def run(options: argparse.Namespace) -> None:
-    """Check the input, run the flow, and say how to look at the results."""
+def checked_start(options: argparse.Namespace) -> tuple["Config", Path]:
+    """The config and the workspace, both checked before anything long is imported or started."""
     from sermodels.preflight import check_start
     from sermodels.presets import resolve_config
 
@@ -138,6 +133,12 @@ def run(options: argparse.Namespace) -> None:
     workspace = Path(options.workspace)
     check_start(config, workspace)
     use_workspace(workspace)
+    return config, workspace
+
+
+def run(options: argparse.Namespace) -> None:
+    """Check the input, run the flow, and say how to look at the results."""
+    config, workspace = checked_start(options)
     from flows.pipeline import pipeline
     from flows.tracking import tracking_uri
 
@@ -157,13 +158,7 @@ def run(options: argparse.Namespace) -> None:
 
 def table(options: argparse.Namespace) -> None:
     """Run what the table still lacks, then write it."""
-    from sermodels.preflight import check_start
-    from sermodels.presets import resolve_config
-
-    config = resolve_config(options.preset, overrides_of(options))
-    workspace = Path(options.workspace)
-    check_start(config, workspace)
-    use_workspace(workspace)
+    config, workspace = checked_start(options)
     from flows.table import plan_of, run_table
 
     plan = plan_of(options.protocols, options.folds, options.seeds, options.stages)

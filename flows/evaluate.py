@@ -6,17 +6,16 @@ from pathlib import Path
 from prefect import flow
 
 from flows import tracking
-from flows.export import RegistryError
+from flows.export import RegistryError, taught_recordings
 from flows.tracking import RegisteredVersion
 from sermodels.calibration import expected_calibration_error, negative_log_likelihood
 from sermodels.checkpoint import load_tensors
 from sermodels.corpora.labelled import parse_emotion_names, read_labelled
 from sermodels.evaluation import confusion, figures
-from sermodels.files import read_json
 from sermodels.plots import confusion_picture
 from sermodels.predictions import Predictions
 from sermodels.stages.evaluation import predict_recordings, unheard
-from sermodels.statistics import accuracy, interval
+from sermodels.statistics import Interval, accuracy, interval
 
 REPORT = """# {model} on {corpus}
 
@@ -79,13 +78,10 @@ def named_version(model: str) -> RegisteredVersion:
 
 def heard_by(version: RegisteredVersion, scratch: Path) -> frozenset[str]:
     """The sha256 of every recording that a version was trained on or chosen by."""
-    described, splits = tracking.fetch_data_description(version, scratch)
-    split = next((split for split in map(read_json, splits) if split["name"] == version.tags["split"]), None)
-    if described is None or split is None:
+    training, development = taught_recordings(version, scratch)
+    if not training:
         print(f"{version.name} {version.version}: MLflow does not hold what it was trained on; nothing is left out")
-        return frozenset()
-    contents = {row["identifier"]: row["sha256"] for row in read_json(described)["utterances"]}
-    return frozenset(contents[name] for part in ("training", "development") for name in split[part])
+    return frozenset(utterance.sha256 for utterance in [*training, *development])
 
 
 def _figures(found: Predictions) -> dict[str, float]:
@@ -117,8 +113,8 @@ def _report(model: str, corpus: str, found: Predictions, measured: dict[str, flo
         corpus=corpus,
         clips=len(found),
         speakers=int(measured["speakers"]),
-        uar=interval(found),
-        wa=interval(found, accuracy),
+        uar=Interval(measured["uar"], measured["uar_low"], measured["uar_high"]),
+        wa=Interval(measured["accuracy"], measured["accuracy_low"], measured["accuracy_high"]),
         macro_f1=measured["macro_f1"],
         ece=measured["ece"],
         nll=measured["nll"],

@@ -119,6 +119,15 @@ def _source(version: RegisteredVersion) -> ModelVersion:
 
 def _recordings(version: RegisteredVersion, scratch: Path) -> tuple[list[Utterance], list[Utterance]]:
     """Training and development recordings of a version's split, or none where they are not on this machine."""
+    training, development = taught_recordings(version, scratch)
+    if not all(one.path.is_file() for one in [*training, *development]):
+        print("the recordings are not on this machine: no int8 graph, and parity is measured on synthetic speech")
+        return [], []
+    return training, development
+
+
+def taught_recordings(version: RegisteredVersion, scratch: Path) -> tuple[list[Utterance], list[Utterance]]:
+    """What a version was trained on and chosen by, wherever it lies; none where MLflow does not hold it."""
     described, splits = tracking.fetch_data_description(version, scratch)
     split = next((split for split in map(read_json, splits) if split["name"] == version.tags["split"]), None)
     if described is None or split is None:
@@ -126,9 +135,6 @@ def _recordings(version: RegisteredVersion, scratch: Path) -> tuple[list[Utteran
     rows: list[dict[str, Any]] = read_json(described)["utterances"]
     utterances = {row["identifier"]: Utterance(**{**row, "path": Path(row["path"])}) for row in rows}
     training, development = ([utterances[name] for name in split[part]] for part in ("training", "development"))
-    if not all(one.path.is_file() for one in [*training, *development]):
-        print("the recordings are not on this machine: no int8 graph, and parity is measured on synthetic speech")
-        return [], []
     return training, development
 
 

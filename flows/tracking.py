@@ -5,7 +5,7 @@ import os
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -253,18 +253,18 @@ def challenge(name: str, version: ModelVersion) -> None:
 
 def version_by_alias(name: str, alias: str) -> ModelVersion | None:
     """The version that has the alias, or None."""
-    try:
-        return MlflowClient().get_model_version_by_alias(name, alias)
-    except MlflowException as error:
-        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            return None
-        raise
+    return _found(lambda client: client.get_model_version_by_alias(name, alias))
 
 
 def version_by_number(name: str, number: str) -> ModelVersion | None:
     """The version with this number, or None."""
+    return _found(lambda client: client.get_model_version(name, number))
+
+
+def _found(ask: Callable[[MlflowClient], ModelVersion]) -> ModelVersion | None:
+    """What the registry answers, or None where it has nothing of the kind."""
     try:
-        return MlflowClient().get_model_version(name, number)
+        return ask(MlflowClient())
     except MlflowException as error:
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             return None

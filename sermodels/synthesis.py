@@ -28,7 +28,7 @@ class Draw:
     number: int
 
 
-Originals = Callable[[Sequence[Draw]], LogMelBatch]
+OriginalsOf = Callable[[Sequence[Draw]], LogMelBatch]
 """The real clip that each draw starts from, z-scored, shape (batch, mel, frame)."""
 
 
@@ -89,7 +89,7 @@ def synthesize(
     folder: Path,
     *,
     seed: int,
-    originals: Originals | None = None,
+    originals: OriginalsOf | None = None,
     on_progress: Callable[[float], None] = lambda share: None,
 ) -> list[Draw]:
     """Draw `per_emotion` clips of each emotion into shards in `folder`; shards that are there are kept.

@@ -237,7 +237,13 @@ def predict(
     classifier: Classifier, data: TrainingData, indices: Indices, config: TrainingConfig
 ) -> NDArray[np.float32]:
     """Probabilities of the given clips without augmentation, shape (clip, emotion)."""
-    return torch.softmax(classifier.fc(_embed(classifier, data, indices, config)), dim=1).cpu().numpy()
+    return probabilities_of(classifier, _embed(classifier, data, indices, config))
+
+
+@torch.inference_mode()
+def probabilities_of(classifier: Classifier, embeddings: Tensor) -> NDArray[np.float32]:
+    """Probabilities (clip, emotion) of clips by their embeddings (clip, width), without another pass of the network."""
+    return torch.softmax(classifier.fc(embeddings), dim=1).cpu().numpy()
 
 
 @torch.inference_mode()

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from sermodels.classifier import Classifier
@@ -24,7 +25,7 @@ from sermodels.quality import (
 )
 from sermodels.stages.context import RunContext, RunData
 from sermodels.store import StageResult
-from sermodels.training import embed, everything, predict
+from sermodels.training import embed, everything, probabilities_of
 
 LogMels = list[NDArray[np.float16]]
 SHOWN = 3
@@ -48,10 +49,11 @@ def measure_quality(
     real = _embed(config, classifier, data.log_mels, data.labels.tolist())
     training, development, test = (data.indices(part) for part in (split.training, split.development, split.test))
     synthetic, emotions = _embed(config, classifier, log_mels, labels), np.array(labels)
+    heard = probabilities_of(classifier, torch.from_numpy(synthetic).to(best_device()))
     unseen = np.concatenate([development, test])
     found = {
         "clips": float(len(labels)),
-        **_agreement(config, classifier, log_mels, labels),
+        **_named("agreement", figures(emotions, heard, config.corpus.emotions)),
         **_named("synthetic", _spread(synthetic, real[training])),
         **_named("real", _spread(real[unseen], real[training])),
         "synthetic/duplicate_ratio": duplicate_ratio(synthetic, real[training], real[test]),
@@ -69,13 +71,6 @@ def _embed(config: Config, classifier: Classifier, log_mels: LogMels, labels: li
     """The judge's embeddings of clips."""
     data = everything(ClipSet.from_config(log_mels, labels, config.clip, config.front_end).to(best_device()), config)
     return embed(classifier, data, data.training, config.training)
-
-
-def _agreement(config: Config, classifier: Classifier, log_mels: LogMels, labels: list[int]) -> dict[str, float]:
-    """How often the judge hears the emotion that a clip was made for."""
-    data = everything(ClipSet.from_config(log_mels, labels, config.clip, config.front_end).to(best_device()), config)
-    heard = predict(classifier, data, data.training, config.training)
-    return _named("agreement", figures(np.array(labels), heard, config.corpus.emotions))
 
 
 def _spread(vectors: Vectors, training: Vectors) -> dict[str, float]:
