@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from sermodels.config import FrontEndConfig
-from sermodels.corpora.utterance import Utterance
+from sermodels.corpora.utterance import Corpus, Utterance
 from sermodels.errors import AudioError, StorageError
 from sermodels.features import LogMel
 from sermodels.files import atomic_write, sha256_of_json
@@ -32,6 +32,8 @@ class CacheReport:
     computed: int
     reused: int
     unreadable: tuple[tuple[str, str], ...]
+    corpus_digest: str
+    """Of all recordings asked for, unreadable ones included."""
 
     def message(self) -> str:
         """The unreadable recordings by name, one a line, and the remedy."""
@@ -80,7 +82,8 @@ def cache_log_mels(
             raise
     failed = tuple((u.identifier, unreadable[u.sha256]) for u in utterances if u.sha256 in unreadable)
     computed = len(missing) - len(unreadable)
-    return CacheReport(computed, len(utterances) - computed - len(failed), failed)
+    reused = len(utterances) - computed - len(failed)
+    return CacheReport(computed, reused, failed, Corpus(tuple(utterances)).digest())
 
 
 def read_log_mel(path: Path) -> NDArray[np.float16]:
@@ -95,9 +98,9 @@ def read_log_mel(path: Path) -> NDArray[np.float16]:
 
 
 def write_log_mel(path: Path, log_mel: NDArray[np.floating]) -> None:
-    """Store a log-mel as float16, atomically. Raises StorageError."""
-    with atomic_write(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, log_mel=log_mel.astype(np.float16))
+    """Store a log-mel as float16, atomically: silence, which is level, takes next to nothing. Raises StorageError."""
+    with atomic_write(path, durable=False) as temporary, open(temporary, "wb") as file:
+        np.savez_compressed(file, log_mel=log_mel.astype(np.float16))
 
 
 def is_cached(path: Path) -> bool:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import takewhile
 
 import torch
 import torchvision
@@ -55,24 +56,40 @@ class Classifier(nn.Module):
 
     def embed_standardized(self, batch: LogMelBatch) -> Float[Tensor, "batch width"]:
         """Pooled features before the head: 2048 wide for ResNet50, 512 for ResNet18 and 34."""
-        if self.config.image_size is None:
-            return self.embed_image(batch)
-        size = self.config.image_size
-        return self.embed_image(
-            nn.functional.interpolate(batch[:, None], size, mode="bilinear", align_corners=False)[:, 0]
-        )
+        embedding: Tensor = self.backbone(self.image(batch))
+        return embedding
+
+    def image(self, batch: LogMelBatch) -> Float[Tensor, "batch 3 height width_"]:
+        """A z-scored log-mel in the backbone's size, with three channels alike."""
+        image = batch[:, None]
+        if self.config.image_size is not None:
+            image = nn.functional.interpolate(image, self.config.image_size, mode="bilinear", align_corners=False)
+        return three_channels(image)
 
     def embed_image(self, image: Float[Tensor, "batch height width_"]) -> Float[Tensor, "batch width"]:
         """Pooled features of a z-scored log-mel that has the backbone's size already."""
-        pooled: Tensor = self.backbone(
-            image[:, None].expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
-        )
-        return pooled
+        embedding: Tensor = self.backbone(three_channels(image[:, None]))
+        return embedding
+
+    def halves(self) -> tuple[nn.Sequential, nn.Sequential]:
+        """The backbone's frozen beginning, which may be empty, and the rest of it up to the pooled features.
+
+        torchvision's ResNet runs its children in the order in which they are named.
+        """
+        children = [(name, module) for name, module in self.backbone.named_children() if name != "fc"]
+        still = {*self.frozen, "relu", "maxpool"} if "conv1" in self.frozen else set()
+        count = len(list(takewhile(lambda child: child[0] in still, children)))
+        modules = [module for _, module in children]
+        return nn.Sequential(*modules[:count]), nn.Sequential(*modules[count:], nn.Flatten())
+
+    def logits_of(self, embedding: Float[Tensor, "batch width"]) -> Float[Tensor, "batch emotion"]:
+        """The head, with dropout before it in training mode."""
+        logits: Tensor = self.fc(self.dropout(embedding))
+        return logits
 
     def logits_standardized(self, batch: LogMelBatch) -> Float[Tensor, "batch emotion"]:
         """Logits of a batch that is z-scored already, as augmentation leaves it."""
-        logits: Tensor = self.fc(self.dropout(self.embed_standardized(batch)))
-        return logits
+        return self.logits_of(self.embed_standardized(batch))
 
     def embed(self, log_mel: LogMelBatch) -> Float[Tensor, "batch width"]:
         """Embeddings of log-mels in dB."""
@@ -103,3 +120,8 @@ class Classifier(nn.Module):
         for stage in self.frozen:
             self.backbone.get_submodule(stage).eval()
         return self
+
+
+def three_channels(image: Float[Tensor, "batch 1 height width_"]) -> Float[Tensor, "batch 3 height width_"]:
+    """The one channel three times, laid out as convolutions on a CPU and on tensor cores are fastest."""
+    return image.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)

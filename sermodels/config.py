@@ -185,6 +185,11 @@ class DiffusionConfig(Section):
     """Channels of each level of the U-Net; each level halves both sides."""
     timesteps: Annotated[int, Field(ge=2)] = 50
     schedule: Literal["karras", "linear"] = "karras"
+    sigma_max: PositiveFloat = 80.0
+    """Largest noise level of the schedule `karras`, in standard deviations of the data."""
+    noise_levels: Literal["timesteps", "log-normal"] = "timesteps"
+    """What is trained at: the schedule's timesteps alike, or log-normal levels, most of them where there is most to
+    learn (Karras et al. 2022, table 1)."""
     condition_dropout: Probability = 0.1
     variation: NonNegativeFloat = 0.5
     """Random variation of the condition, in standard deviations of the emotion's embeddings."""

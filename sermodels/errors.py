@@ -1,5 +1,7 @@
 """Errors that a user can act on: each message names the input and the remedy."""
 
+from collections.abc import Iterator
+
 
 class SermodelsError(Exception):
     """Base of all errors raised for bad input or a bad environment."""
@@ -27,3 +29,10 @@ class WeightsError(SermodelsError):
 
 class StorageError(SermodelsError):
     """A file cannot be written or read back."""
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error, what caused it, and so on."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

@@ -19,9 +19,9 @@ class LogMel(nn.Module):
     """Waveform to log-mel in dB, equal to librosa's `melspectrogram` and `power_to_db` to 1e-3 dB.
 
     Reflects librosa's defaults: centred frames, zero padding, periodic Hann window, power 2, Slaney mels of unit area.
-    The DFT is two small matrix products with a twiddle between them (Cooley & Tukey 1965): operations that every
-    device and ONNX have. It runs in double precision, as librosa's does: in single precision, cells that are 80 dB
-    below their frame's loudest one are off by more than 1e-3 dB.
+    In an exported graph the DFT is two small matrix products with a twiddle between them (Cooley & Tukey 1965):
+    operations that every device and ONNX have. It runs in double precision, as librosa's does: in single precision,
+    cells that are 80 dB below their frame's loudest one are off by more than 1e-3 dB.
     """
 
     window: Tensor
@@ -29,6 +29,7 @@ class LogMel(nn.Module):
     twiddle: Tensor
     outer: Tensor
     filters: Tensor
+    filters_in_dft_order: Tensor
 
     def __init__(self, config: FrontEndConfig) -> None:
         """Compute window, DFT factors and mel filters."""
@@ -39,7 +40,8 @@ class LogMel(nn.Module):
         tables: dict[str, NDArray[np.floating]] = {
             "window": window,
             **_dft_tables(config.n_fft, self.rows),
-            "filters": _filters_in_dft_order(config, self.rows),
+            "filters": mel_filters(config),
+            "filters_in_dft_order": _filters_in_dft_order(config, self.rows),
         }
         for name, table in tables.items():
             self.register_buffer(name, torch.from_numpy(table.astype(np.float64)), persistent=False)
@@ -52,7 +54,7 @@ class LogMel(nn.Module):
         """Level of each cell in double precision, before the floor."""
         padded = nn.functional.pad(waveform.double(), (self.n_fft // 2, self.n_fft // 2))
         frames = padded.unfold(-1, self.n_fft, self.hop_length) * self.window
-        mel_power = self._power(frames) @ self.filters
+        mel_power = self._by_products(frames) if torch.compiler.is_exporting() else self._by_fft(frames)
         return (10.0 * torch.log10(mel_power.clamp(min=POWER_FLOOR))).transpose(-2, -1)
 
     def with_floor(self, level_db: Float[Tensor, "batch mel frame"]) -> Float[Tensor, "batch mel frame"]:
@@ -60,8 +62,14 @@ class LogMel(nn.Module):
         floor_db = level_db.amax(dim=(-2, -1), keepdim=True) - self.top_db
         return torch.maximum(level_db, floor_db).float()
 
-    def _power(self, frames: Float[Tensor, "batch frame sample"]) -> Float[Tensor, "batch frame bin"]:
-        """Power of each DFT bin, in the order that `_filters_in_dft_order` expects."""
+    def _by_fft(self, frames: Float[Tensor, "batch frame sample"]) -> Float[Tensor, "batch frame mel"]:
+        """Power in each mel band."""
+        spectrum = torch.fft.rfft(frames)
+        power: Tensor = spectrum.real.square() + spectrum.imag.square()
+        return power @ self.filters
+
+    def _by_products(self, frames: Float[Tensor, "batch frame sample"]) -> Float[Tensor, "batch frame mel"]:
+        """The same by what ONNX has: a sixth as fast on a CPU, and equal to the last digits of double precision."""
         grid = frames.unflatten(-1, (self.rows, -1)).transpose(-2, -1)
         real, imaginary = (grid @ self.inner).chunk(2, dim=-1)
         turn_real, turn_imaginary = self.twiddle
@@ -69,7 +77,7 @@ class LogMel(nn.Module):
             [real * turn_real - imaginary * turn_imaginary, real * turn_imaginary + imaginary * turn_real], dim=-2
         )
         real, imaginary = (turned.transpose(-2, -1) @ self.outer).chunk(2, dim=-1)
-        return (real.square() + imaginary.square()).flatten(-2)
+        return (real.square() + imaginary.square()).flatten(-2) @ self.filters_in_dft_order
 
 
 def _factor_near_square_root(n_fft: int) -> int:

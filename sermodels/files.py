@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,22 +13,28 @@ from typing import Any
 
 from sermodels.errors import StorageError
 
+PART_SUFFIX = ".part"
+"""Ending of a file that is being written; one that stays was left by a killed process."""
+
 
 @contextmanager
-def atomic_write(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it is synced and renamed to `path`, else removed.
 
-    Raises StorageError when the disk is full or the folder cannot be written.
+    What is not `durable` may be damaged by a power cut, and has to be verified by whoever reads it; not to wait for
+    the disk is several times as fast for many small files. Raises StorageError when the disk is full or the folder
+    cannot be written.
     """
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=PART_SUFFIX)
         os.close(handle)
         temporary = Path(name)
         yield temporary
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
+        if durable:
+            with open(temporary, "rb+") as file:
+                os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except OSError as error:
@@ -42,6 +49,17 @@ def storage_error(path: Path, error: OSError) -> StorageError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return StorageError(f"{path}: the disk is full; free some space or choose another workspace, then run again")
     return StorageError(f"{path}: cannot be written ({error.strerror or error}); check the folder and its permissions")
+
+
+def check_free(folder: Path, *, needed_bytes: int) -> None:
+    """Raise StorageError where the disk of a folder, which need not exist yet, has less space than needed."""
+    existing = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    free = shutil.disk_usage(existing).free
+    if free < needed_bytes:
+        raise StorageError(
+            f"{folder}: {free / 1e6:,.0f} MB free, {needed_bytes / 1e6:,.0f} MB are needed; "
+            "free some space or choose another place"
+        )
 
 
 def write_text(path: Path, text: str) -> None:

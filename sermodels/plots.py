@@ -131,6 +131,33 @@ def log_mel_grid(
     return figure
 
 
+def distribution_grid(
+    first: Mapping[str, NDArray[np.generic]], second: Mapping[str, NDArray[np.generic]], names: tuple[str, str]
+) -> Figure:
+    """Two samples side by side, one histogram a column: shares of numbers in 20 bins, or of each category."""
+    columns = 4
+    rows = -(-len(first) // columns)
+    figure = Figure(figsize=(3.2 * columns, 2.3 * rows + 0.5), layout="constrained")
+    for place, (name, before) in enumerate(first.items(), 1):
+        axes = figure.add_subplot(rows, columns, place)
+        samples = [before, second[name]]
+        together = np.concatenate(samples)
+        if before.dtype.kind == "U":
+            labels = np.unique(together)
+            samples = [np.searchsorted(labels, sample) for sample in samples]
+            edges = np.arange(len(labels) + 1) - 0.5
+            axes.set_xticks(range(len(labels)), labels, rotation=35, ha="right", fontsize=8)
+        else:
+            edges = np.histogram_bin_edges(together.astype(np.float64), 20)
+        axes.hist(
+            samples, edges.tolist(), weights=[np.full(len(sample), 1 / len(sample)) for sample in samples], label=names
+        )
+        axes.set_title(name, fontsize=10)
+        axes.tick_params(labelsize=8)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    return figure
+
+
 def _draw_log_mel(axes: Axes, log_mel: NDArray[np.floating], config: FrontEndConfig) -> None:
     """One log-mel, 80 dB below its loudest cell in view."""
     top = float(log_mel.max())

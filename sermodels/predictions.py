@@ -2,7 +2,7 @@
 
 import csv
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +63,13 @@ def read_predictions(path: Path) -> Predictions:
             len(rows), len(labels)
         ),
     )
+
+
+def averaged(parts: Sequence[Predictions]) -> Predictions:
+    """The mean probabilities of several classifiers on the same clips. Raises ValueError if they are others."""
+    if len({part.identifiers for part in parts}) > 1:
+        raise ValueError("these predictions are about other clips, or in another order")
+    return replace(parts[0], probabilities=np.mean([part.probabilities for part in parts], axis=0))
 
 
 def joined(parts: Sequence[Predictions]) -> Predictions:

@@ -7,9 +7,11 @@ from typing import Any
 
 from filelock import FileLock
 
-from sermodels.files import read_json, sha256_of_file, sha256_of_json, storage_error, write_json
+from sermodels.files import PART_SUFFIX, read_json, sha256_of_file, sha256_of_json, storage_error, write_json
 
 COMPLETE = "complete.json"
+KEY_LENGTH = 16
+"""Digits of the key in a folder's name."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +34,7 @@ def run_stage(workspace: Path, name: str, inputs: dict[str, Any], work: Callable
     `inputs` is JSON: configs, versions and the keys of the stages before. `work` may find its own unfinished files in
     the folder and continue. A second process with the same stage waits for the first.
     """
-    key = sha256_of_json([name, inputs])
-    folder = workspace / "stages" / f"{name}-{key[:16]}"
+    key, folder = stage_folder(workspace, name, inputs)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -48,6 +49,12 @@ def run_stage(workspace: Path, name: str, inputs: dict[str, Any], work: Callable
     return StageResult(name, folder, key)
 
 
+def stage_folder(workspace: Path, name: str, inputs: dict[str, Any]) -> tuple[str, Path]:
+    """Key and folder of the stage with these inputs, whether it ran or not."""
+    key = sha256_of_json([name, inputs])
+    return key, workspace / "stages" / f"{name}-{key[:KEY_LENGTH]}"
+
+
 def is_complete(folder: Path) -> bool:
     """Whether the stage ended and each of its files still has the content that it ended with."""
     if not (folder / COMPLETE).exists():
@@ -59,6 +66,7 @@ def is_complete(folder: Path) -> bool:
 
 
 def _digests(folder: Path) -> dict[str, str]:
-    """The sha256 of every file below the folder."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != COMPLETE)
+    """The sha256 of every file below the folder but what a killed process left half-written."""
+    found = (path for path in folder.rglob("*") if path.is_file())
+    files = sorted(path for path in found if path.name != COMPLETE and path.suffix != PART_SUFFIX)
     return {str(path.relative_to(folder)): sha256_of_file(path) for path in files}

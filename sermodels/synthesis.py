@@ -91,20 +91,24 @@ def synthesize(
     seed: int,
     originals: OriginalsOf | None = None,
     on_progress: Callable[[float], None] = lambda share: None,
+    part: int = 0,
+    parts: int = 1,
 ) -> list[Draw]:
     """Draw `per_emotion` clips of each emotion into shards in `folder`; shards that are there are kept.
 
-    `originals` gives the real clips that they start from, if they do. Returns the clips in the order of
-    `read_synthetic`. Raises StorageError when a shard cannot be written.
+    `originals` gives the real clips that they start from, if they do. Of several `parts`, which processes may draw at
+    the same time, only number `part`: every `parts`-th shard. Returns all clips in the order of `read_synthetic`.
+    Raises StorageError when a shard cannot be written.
     """
     shards = shards_of(len(model.embeddings.labels), config)
-    for done, (name, draws) in enumerate(tqdm(shards.items(), desc="synthesis", unit="batch"), 1):
+    own = list(shards.items())[part::parts]
+    for done, (name, draws) in enumerate(tqdm(own, desc="synthesis", unit="batch"), 1):
         path = folder / name
         if not is_cached(path):
             given = originals(draws) if originals else None
             log_mels = sample_log_mels(model, draws, config, seed=seed, originals=given)
             write_log_mel(path, log_mels.cpu().numpy())
-        on_progress(done / len(shards))
+        on_progress(done / len(own))
     return [draw for draws in shards.values() for draw in draws]
 
 
@@ -126,3 +130,20 @@ def read_synthetic(folder: Path, emotions: int, config: SynthesisConfig) -> tupl
         log_mels += list(read_log_mel(folder / name))
         labels += [draw.emotion for draw in draws]
     return log_mels, labels
+
+
+def draw_log_mels(
+    model: DiffusionModel,
+    draws: Sequence[Draw],
+    config: SynthesisConfig,
+    *,
+    seed: int,
+    on_progress: Callable[[float], None] = lambda share: None,
+) -> list[NDArray[np.float32]]:
+    """Log-mels (mel, frame) in dB of any clips, from pure noise, `batch_size` at a time, in the order of `draws`."""
+    log_mels: list[NDArray[np.float32]] = []
+    for start in tqdm(range(0, len(draws), config.batch_size), desc="synthesis", unit="batch"):
+        batch = draws[start : start + config.batch_size]
+        log_mels += list(sample_log_mels(model, batch, config, seed=seed).cpu().numpy())
+        on_progress(len(log_mels) / len(draws))
+    return log_mels

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from sermodels import ranks
 from sermodels.augmentation import augment, draw
 from sermodels.averaging import WeightAverage
 from sermodels.checkpoint import (
@@ -25,40 +25,18 @@ from sermodels.checkpoint import (
     without_prefix,
 )
 from sermodels.classifier import Classifier
-from sermodels.clips import ClipSet, frames_of
-from sermodels.config import AugmentationConfig, ClipConfig, Config, TrainingConfig
+from sermodels.config import AugmentationConfig, TrainingConfig
 from sermodels.device import autocast
 from sermodels.evaluation import figures
+from sermodels.frozen import FrozenFeatures, frozen_features
+from sermodels.prediction import predict
 from sermodels.randomness import generator, torch_seed
+from sermodels.training_data import Indices, TrainingData, epoch_batches
 
 EpochRecord = dict[str, int | float]
 """Metrics of one epoch: `epoch`, `learning_rate`, `train/loss`, `train/accuracy`, `val/loss`, `val/uar`, …"""
 
 OnEpoch = Callable[[EpochRecord], None]
-Indices = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class TrainingData:
-    """Clips on the device, and which of them are trained on and which choose the epoch.
-
-    `training` may name a clip several times (oversampling); an epoch draws `clips_per_epoch` of them.
-    """
-
-    clips: ClipSet
-    training: Indices
-    development: Indices
-    clips_per_epoch: int
-    frames: int
-    clip: ClipConfig
-
-
-def everything(clips: ClipSet, config: Config) -> TrainingData:
-    """All clips, to be predicted or embedded."""
-    places = np.arange(len(clips))
-    return TrainingData(
-        clips, places, places, len(places), frames_of(config.clip.duration_s, config.front_end), config.clip
-    )
 
 
 @dataclass
@@ -92,10 +70,11 @@ class TrainingState:
         self.history, self.best_uar, self.best_epoch = header["history"], header["best_uar"], header["best_epoch"]
 
     def note(self, record: EpochRecord) -> None:
-        """Keep the epoch's figures, and its averaged weights when their development UAR is the best so far."""
+        """Keep the epoch's figures, and its averaged weights when their development UAR, if any, is the best so far."""
         self.history.append(record)
-        if record["val/uar"] > self.best_uar:
-            self.best_uar, self.best_epoch = record["val/uar"], int(record["epoch"])
+        uar = record.get("val/uar", 0.0)
+        if uar > self.best_uar or "val/uar" not in record:
+            self.best_uar, self.best_epoch = uar, int(record["epoch"])
             self.best = {name: tensor.cpu().clone() for name, tensor in self.average.tensors.items()}
 
 
@@ -111,7 +90,7 @@ def train_classifier(
     save_every_s: float = 20.0,
     description: str = "training",
 ) -> list[EpochRecord]:
-    """Train in place and leave the epoch with the best development UAR in `classifier`; returns the history.
+    """Train in place and leave the epoch with the best development UAR (or the last) in `classifier`; returns history.
 
     Continues from `checkpoint` where one lies, with the same result as an uninterrupted run, and reports the epochs
     of before again. Raises StorageError when the checkpoint cannot be written.
@@ -119,6 +98,7 @@ def train_classifier(
     state = TrainingState(classifier, _optimizer(classifier, config), WeightAverage(classifier))
     if checkpoint.exists():
         state.restore(checkpoint)
+    frozen = _frozen(classifier, data, config) if augmentation is None and data.clip.crop == "start" else None
     for record in state.history:
         on_epoch(record)
     saved_at = time.monotonic()
@@ -129,10 +109,12 @@ def train_classifier(
     for epoch in progress:
         if epoch - state.best_epoch > config.patience:
             break
-        state.note(_run_epoch(state, data, config, augmentation, seed, epoch))
-        progress.set_postfix(loss=f"{state.history[-1]['train/loss']:.3f}", uar=f"{state.history[-1]['val/uar']:.3f}")
+        state.note(_run_epoch(state, data, config, augmentation, seed, epoch, frozen))
+        progress.set_postfix(
+            {name: f"{value:.3f}" for name, value in state.history[-1].items() if name in ("train/loss", "val/uar")}
+        )
         on_epoch(state.history[-1])
-        if time.monotonic() - saved_at >= save_every_s:
+        if time.monotonic() - saved_at >= save_every_s and ranks.rank() == 0:
             state.save(checkpoint)
             saved_at = time.monotonic()
     progress.close()
@@ -140,11 +122,18 @@ def train_classifier(
     return state.history
 
 
+def _frozen(classifier: Classifier, data: TrainingData, config: TrainingConfig) -> FrozenFeatures | None:
+    """What the frozen stages make of all clips that are trained on or choose the epoch."""
+    rows = torch.from_numpy(np.union1d(data.training, data.development)).to(data.clips.values.device)
+    return frozen_features(classifier, data.clips, rows, data.frames, config.precision)
+
+
 def _optimizer(classifier: Classifier, config: TrainingConfig) -> torch.optim.Optimizer:
     """Adam or AdamW over the parameters that learn."""
     learning = [parameter for parameter in classifier.parameters() if parameter.requires_grad]
     kind = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
-    return kind(learning, lr=config.learning_rate, weight_decay=config.weight_decay)
+    on_gpu = learning[0].device.type == "cuda"
+    return kind(learning, lr=config.learning_rate, weight_decay=config.weight_decay, fused=on_gpu or None)
 
 
 def learning_rate_factor(step: int, total: int, warmup_fraction: float) -> float:
@@ -162,38 +151,43 @@ def _run_epoch(
     augmentation: AugmentationConfig | None,
     seed: int,
     epoch: int,
+    frozen: FrozenFeatures | None,
 ) -> EpochRecord:
     """One epoch of optimiser steps and its figures on the development clips."""
     batches = epoch_batches(data, config.batch_size, seed, epoch)
     total = config.epochs * len(batches)
-    losses, hits = [], 0
+    device, losses, right = data.clips.values.device, [], []
     state.classifier.train()
     for step, indices in enumerate(tqdm(batches, desc=f"epoch {epoch}", leave=False, unit="batch", disable=None)):
         rate = config.learning_rate * learning_rate_factor(epoch * len(batches) + step, total, config.warmup_fraction)
         for group in state.optimizer.param_groups:
             group["lr"] = rate
-        loss, correct = _step(state, data, config, augmentation, indices, (seed, epoch, step))
+        loss, correct = _step(state, data, config, augmentation, indices, (seed, epoch, step), frozen)
         state.average.update(state.classifier, config.ema_decay, epoch * len(batches) + step)
         losses.append(loss * len(indices))
-        hits += correct
+        right.append(correct)
+    sums = [float(torch.stack(each).double().sum()) for each in (losses, right)]  # a GPU is waited for once an epoch
+    loss_sum, hits = ranks.sum_numbers(sums, device)
     drawn = sum(len(indices) for indices in batches)
-    truth = data.clips.labels[torch.from_numpy(data.development)].cpu().numpy()
-    with state.average.applied_to(state.classifier):
-        probabilities = predict(state.classifier, data, data.development, config)
-    development = figures(truth, probabilities, state.classifier.labels)
     return {
         "epoch": epoch,
         "learning_rate": rate,
-        "train/loss": sum(losses) / drawn,
+        "train/loss": loss_sum / drawn,
         "train/accuracy": hits / drawn,
-        **{f"val/{name}": development[name] for name in ("loss", "uar", "accuracy", "macro_f1")},
+        **(_on_development(state, data, config, frozen) if len(data.development) else {}),
     }
 
 
-def epoch_batches(data: TrainingData, batch_size: int, seed: int, epoch: int) -> list[Indices]:
-    """Clip indices of every batch of an epoch, drawn without replacement until the pool is used up."""
-    order = generator(seed, epoch).permutation(data.training)[: data.clips_per_epoch]
-    return np.array_split(order, math.ceil(len(order) / batch_size))
+def _on_development(
+    state: TrainingState, data: TrainingData, config: TrainingConfig, frozen: FrozenFeatures | None
+) -> EpochRecord:
+    """Figures of the averaged weights on the development clips."""
+    truth = data.clips.labels[torch.from_numpy(data.development)].cpu().numpy()
+    with state.average.applied_to(state.classifier):
+        own = predict(state.classifier, data, data.development[ranks.share(len(data.development))], config, frozen)
+    probabilities = ranks.gather_rows(own, len(data.development))
+    found = figures(truth, probabilities, state.classifier.labels)
+    return {f"val/{name}": found[name] for name in ("loss", "uar", "accuracy", "macro_f1")}
 
 
 def _step(
@@ -203,25 +197,44 @@ def _step(
     augmentation: AugmentationConfig | None,
     indices: Indices,
     key: tuple[int, int, int],
-) -> tuple[float, int]:
-    """One optimiser step; returns the loss and the number of clips classified right."""
+    frozen: FrozenFeatures | None,
+) -> tuple[Tensor, Tensor]:
+    """One optimiser step; returns this process's part of the loss and its number of clips classified right, () each."""
     rng = generator(*key)
-    torch.manual_seed(torch_seed(*key))  # dropout draws from torch's global generator
-    rows = torch.from_numpy(indices).to(data.clips.values.device)
-    offsets = data.clips.training_offsets(rows, data.frames, data.clip.crop, rng)
-    batch = state.classifier.standardize(data.clips.batch(rows, offsets, data.frames))
-    labels, partner_labels, share = data.clips.labels[rows], data.clips.labels[rows], 1.0
-    if augmentation is not None:
-        chance = draw(augmentation, (batch.shape[0], batch.shape[1], batch.shape[2]), rng)
-        batch, share = augment(batch, chance), chance.share
-        partner_labels = labels[torch.from_numpy(chance.partner).to(labels.device)]
-    with autocast(batch.device, config.precision):
-        logits = state.classifier.logits_standardized(batch).float()
-    loss = _mixed_loss(logits, labels, partner_labels, share, config.label_smoothing)
+    torch.manual_seed(torch_seed(*key) + ranks.rank())  # dropout draws from torch's global generator
+    device = data.clips.values.device
+    rows, own = torch.from_numpy(indices).to(device), ranks.share(len(indices))
+    labels = data.clips.labels[rows]
+    partner_labels, share = labels, 1.0
+    if frozen is None:
+        batch, partner, share = _batch(state.classifier, data, augmentation, rows, rng)
+        partner_labels = labels[partner]
+    with autocast(device, config.precision):
+        embedding = frozen.embed(rows[own]) if frozen else state.classifier.embed_standardized(batch[own])
+        logits = state.classifier.logits_of(embedding).float()
+    loss = _mixed_loss(logits, labels[own], partner_labels[own], share, config.label_smoothing)
+    loss = ranks.weighed(loss, len(logits), len(indices))
     state.optimizer.zero_grad(set_to_none=True)
     loss.backward()
+    ranks.sum_gradients(state.classifier)
     state.optimizer.step()
-    return float(loss.detach()), int((logits.argmax(1) == labels).sum())
+    return loss.detach(), (logits.argmax(1) == labels[own]).sum()
+
+
+def _batch(
+    classifier: Classifier,
+    data: TrainingData,
+    augmentation: AugmentationConfig | None,
+    rows: Tensor,
+    rng: np.random.Generator,
+) -> tuple[Tensor, Tensor, float]:
+    """Z-scored and augmented clips; with mixup, which clip each is mixed with, and its own share."""
+    offsets = data.clips.training_offsets(rows, data.frames, data.clip.crop, rng)
+    batch = classifier.standardize(data.clips.batch(rows, offsets, data.frames))
+    if augmentation is None:
+        return batch, torch.arange(len(rows), device=rows.device), 1.0
+    chance = draw(augmentation, (batch.shape[0], batch.shape[1], batch.shape[2]), rng)
+    return augment(batch, chance), torch.from_numpy(chance.partner).to(rows.device), chance.share
 
 
 def _mixed_loss(logits: Tensor, labels: Tensor, partners: Tensor, share: float, smoothing: float) -> Tensor:
@@ -230,36 +243,3 @@ def _mixed_loss(logits: Tensor, labels: Tensor, partners: Tensor, share: float, 
     if share == 1.0:
         return own
     return share * own + (1.0 - share) * nn.functional.cross_entropy(logits, partners, label_smoothing=smoothing)
-
-
-@torch.inference_mode()
-def predict(
-    classifier: Classifier, data: TrainingData, indices: Indices, config: TrainingConfig
-) -> NDArray[np.float32]:
-    """Probabilities of the given clips without augmentation, shape (clip, emotion)."""
-    return probabilities_of(classifier, _embed(classifier, data, indices, config))
-
-
-@torch.inference_mode()
-def probabilities_of(classifier: Classifier, embeddings: Tensor) -> NDArray[np.float32]:
-    """Probabilities (clip, emotion) of clips by their embeddings (clip, width), without another pass of the network."""
-    return torch.softmax(classifier.fc(embeddings), dim=1).cpu().numpy()
-
-
-@torch.inference_mode()
-def embed(classifier: Classifier, data: TrainingData, indices: Indices, config: TrainingConfig) -> NDArray[np.float32]:
-    """Embeddings of the given clips without augmentation, shape (clip, width)."""
-    return _embed(classifier, data, indices, config).cpu().numpy()
-
-
-def _embed(classifier: Classifier, data: TrainingData, indices: Indices, config: TrainingConfig) -> Tensor:
-    """The mean embedding of each clip's views, batch by batch, in evaluation mode."""
-    classifier.eval()
-    device = data.clips.values.device
-    embeddings = []
-    for chunk in torch.from_numpy(indices).to(device).split(2 * config.batch_size):
-        offsets = data.clips.evaluation_offsets(chunk, data.frames, data.clip)
-        with autocast(device, config.precision):
-            views = [classifier.embed(data.clips.batch(chunk, place, data.frames)).float() for place in offsets.T]
-        embeddings.append(torch.stack(views).mean(dim=0))
-    return torch.cat(embeddings)

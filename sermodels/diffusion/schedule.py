@@ -1,5 +1,6 @@
 """Noise schedules: the sigma of each timestep, from clean to pure noise, and the sigmas that a sampler visits."""
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -7,8 +8,10 @@ from torch import Tensor
 from sermodels.config import DiffusionConfig
 from sermodels.errors import ConfigError
 
-SIGMA_MIN, SIGMA_MAX, RHO = 0.01, 80.0, 7.0
-"""Range and curvature of the Karras schedule (Karras et al. 2022, table 1; data of unit variance)."""
+SIGMA_MIN, RHO = 0.01, 7.0
+"""Lower end and curvature of the Karras schedule (Karras et al. 2022, table 1; data of unit variance)."""
+LOG_NORMAL = -0.5, 1.2
+"""Mean and standard deviation of ln sigma in training (table 1 as well, where the data's deviation is 0.5)."""
 
 
 def training_sigmas(config: DiffusionConfig) -> Float[Tensor, " timestep"]:
@@ -19,17 +22,24 @@ def training_sigmas(config: DiffusionConfig) -> Float[Tensor, " timestep"]:
     variance-exploding form sigma = sqrt((1 - alpha_bar) / alpha_bar).
     """
     if config.schedule == "karras":
-        return karras_sigmas(config.timesteps).flip(0)
+        return karras_sigmas(config.timesteps, config.sigma_max).flip(0)
     scale = 1000.0 / config.timesteps
     betas = torch.linspace(1e-4 * scale, 0.02 * scale, config.timesteps, dtype=torch.float64).clamp(max=0.999)
     alpha_bar = torch.cumprod(1.0 - betas, dim=0)
     return ((1.0 - alpha_bar) / alpha_bar).sqrt().float()
 
 
-def karras_sigmas(steps: int) -> Float[Tensor, " step"]:
-    """Falling sigmas from SIGMA_MAX to SIGMA_MIN (Karras et al. 2022, eq. 5)."""
+def drawn_sigmas(config: DiffusionConfig, count: int, rng: np.random.Generator) -> Float[Tensor, " count"]:
+    """Random noise levels to train at."""
+    if config.noise_levels == "timesteps":
+        return training_sigmas(config)[torch.from_numpy(rng.integers(config.timesteps, size=count))]
+    return torch.from_numpy(np.exp(rng.normal(*LOG_NORMAL, count))).float()
+
+
+def karras_sigmas(steps: int, sigma_max: float) -> Float[Tensor, " step"]:
+    """Falling sigmas from `sigma_max` to SIGMA_MIN (Karras et al. 2022, eq. 5)."""
     ramp = torch.linspace(0.0, 1.0, steps, dtype=torch.float64)
-    high, low = SIGMA_MAX ** (1 / RHO), SIGMA_MIN ** (1 / RHO)
+    high, low = sigma_max ** (1 / RHO), SIGMA_MIN ** (1 / RHO)
     sigmas: Tensor = (high + ramp * (low - high)) ** RHO
     return sigmas.float()
 

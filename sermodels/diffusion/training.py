@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
+from sermodels import ranks
 from sermodels.averaging import WeightAverage
 from sermodels.checkpoint import (
     load_into,
@@ -27,7 +28,7 @@ from sermodels.clips import ClipSet
 from sermodels.device import autocast
 from sermodels.diffusion.denoiser import Denoiser
 from sermodels.diffusion.model import DiffusionModel
-from sermodels.diffusion.schedule import training_sigmas
+from sermodels.diffusion.schedule import drawn_sigmas
 from sermodels.randomness import generator, torch_seed
 from sermodels.training import EpochRecord, OnEpoch, learning_rate_factor
 
@@ -79,7 +80,9 @@ def train_denoiser(
     uninterrupted run, and reports the epochs of before again. Raises StorageError when it cannot be written.
     """
     config = model.config
-    optimizer = torch.optim.AdamW(model.denoiser.parameters(), lr=config.learning_rate, weight_decay=0.0)
+    on_gpu = clips.values.device.type == "cuda"
+    learning = model.denoiser.parameters()
+    optimizer = torch.optim.AdamW(learning, lr=config.learning_rate, weight_decay=0.0, fused=on_gpu or None)
     state = DenoiserState(model.denoiser, optimizer, WeightAverage(model.denoiser))
     if checkpoint.exists():
         state.restore(checkpoint)
@@ -94,14 +97,16 @@ def train_denoiser(
         state.history.append(_run_epoch(state, model, clips, training, seed, epoch))
         epochs.set_postfix(loss=f"{state.history[-1]['train/loss']:.4f}")
         on_epoch(state.history[-1])
-        if (epoch + 1) % config.sample_every == 0 and epoch + 1 < config.epochs:
+        first = ranks.rank() == 0
+        if first and (epoch + 1) % config.sample_every == 0 and epoch + 1 < config.epochs:
             with state.average.applied_to(model.denoiser):
                 on_samples(epoch, model)
-        if time.monotonic() - saved_at >= save_every_s:  # after the samples: a killed run draws them again
+        if first and time.monotonic() - saved_at >= save_every_s:  # after the samples: a killed run draws them again
             state.save(checkpoint)
             saved_at = time.monotonic()
     load_into(model.denoiser, state.average.tensors, checkpoint)
-    on_samples(config.epochs - 1, model)
+    if ranks.rank() == 0:
+        on_samples(config.epochs - 1, model)
     return state.history
 
 
@@ -122,31 +127,37 @@ def _run_epoch(
         loss = batch_loss(model, clips, torch.from_numpy(indices), (seed, epoch, step))
         state.optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        ranks.sum_gradients(state.denoiser)
         torch.nn.utils.clip_grad_norm_(state.denoiser.parameters(), 1.0)
         state.optimizer.step()
         state.average.update(state.denoiser, config.ema_decay, done)
-        losses.append(float(loss.detach()) * len(indices))
-    return {"epoch": epoch, "learning_rate": rate, "train/loss": sum(losses) / len(order)}
+        losses.append(loss.detach() * len(indices))
+    total_loss = float(torch.stack(losses).double().sum())  # a GPU is waited for once an epoch
+    (loss_sum,) = ranks.sum_numbers([total_loss], clips.values.device)
+    return {"epoch": epoch, "learning_rate": rate, "train/loss": loss_sum / len(order)}
 
 
 def batch_loss(model: DiffusionModel, clips: ClipSet, indices: Tensor, key: tuple[int, int, int]) -> Float[Tensor, ""]:
-    """Weighted error of the predicted x0 at random timesteps (Karras et al. 2022, eq. 2 with lambda of table 1)."""
+    """Weighted error of the predicted x0 at random noise levels (Karras et al. 2022, eq. 2 with lambda of table 1).
+
+    Where several processes train together, this one's part of it.
+    """
     config, device = model.config, clips.values.device
     rng = generator(*key)
     chance = torch.Generator(device).manual_seed(torch_seed(*key))
     rows = indices.to(device)
     offsets = clips.training_offsets(rows, config.frames, "random", rng).clamp(max=0)
     clean = (clips.batch(rows, offsets, config.frames) - model.mean.to(device)[:, None]) / model.std.to(device)[:, None]
-    sigma = training_sigmas(config).to(device)[
-        torch.from_numpy(rng.integers(config.timesteps, size=len(rows))).to(device)
-    ]
+    sigma = drawn_sigmas(config, len(rows), rng).to(device)
     noise = torch.randn(clean.shape, generator=chance, device=device)
     variation = torch.randn((len(rows), model.embeddings.width), generator=chance, device=device)
     condition = model.embeddings.conditions(clips.labels[rows], variation, config.variation)
     dropped = torch.from_numpy(rng.random(len(rows)) < config.condition_dropout).to(device)
     condition = model.denoiser.drop_condition(condition, dropped)
+    own = ranks.share(len(rows))
+    clean, noise, sigma, condition = clean[own], noise[own], sigma[own], condition[own]
     with autocast(device, config.precision):
         predicted = model.denoiser(clean + sigma[:, None, None] * noise, sigma, condition)
     weight = (1.0 + sigma.square()) / sigma.square()
     loss: Tensor = (weight[:, None, None] * (predicted.float() - clean).square()).mean()
-    return loss
+    return ranks.weighed(loss, len(clean), len(rows))

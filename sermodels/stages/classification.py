@@ -1,5 +1,6 @@
-"""Stages that train a classifier: baseline (A), augmentation (B), retraining (C) and oversampling (D)."""
+"""Stages that train a classifier: baseline (A), augmentation (B), retraining (C), oversampling (D), refitting (R)."""
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -8,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from sermodels import ranks
 from sermodels.classifier import Classifier
 from sermodels.classifier_checkpoint import CLASSIFIER_FILE, save_classifier
 from sermodels.clips import ClipSet, frames_of, statistics_of
@@ -18,13 +20,16 @@ from sermodels.evaluation import confusion, figures
 from sermodels.files import write_json, write_text
 from sermodels.model_card import model_card
 from sermodels.plots import confusion_picture, curves, save_figure
+from sermodels.prediction import predict
 from sermodels.predictions import read_predictions, write_predictions
 from sermodels.randomness import generator, torch_seed
-from sermodels.splits import Split, check_synthetic
+from sermodels.splits import PARTS, Split, check_synthetic
 from sermodels.stages.context import RunContext, RunData
+from sermodels.stages.launch import Request, train_together, wanted_ranks
 from sermodels.store import StageResult, run_stage
 from sermodels.synthesis import read_synthetic
-from sermodels.training import EpochRecord, OnEpoch, TrainingData, predict, train_classifier
+from sermodels.training import EpochRecord, OnEpoch, train_classifier
+from sermodels.training_data import TrainingData
 from sermodels.weights import WeightsReport, load_pretrained, weights_digest
 
 VERSION = 2
@@ -39,29 +44,34 @@ class Recipe:
     """What sets one classifier stage apart from another."""
 
     name: str
-    letter: Literal["A", "B", "C", "D"]
+    letter: Literal["A", "B", "C", "D", "R"]
     augmented: bool = True
     oversampled: bool = False
+    refitted: bool = False
+    """Trained on the development clips too, once everything else is settled; the last epoch is kept."""
 
 
 BASELINE = Recipe("baseline", "A", augmented=False)
 AUGMENTATION = Recipe("augmentation", "B")
 RETRAINING = Recipe("retraining", "C")
 OVERSAMPLING = Recipe("oversampling", "D", oversampled=True)
-RECIPES = (BASELINE, AUGMENTATION, RETRAINING, OVERSAMPLING)
+REFITTING = Recipe("refitting", "R", refitted=True)
+RECIPES = (BASELINE, AUGMENTATION, RETRAINING, OVERSAMPLING, REFITTING)
 
 
 def run_classification(
     context: RunContext,
     recipe: Recipe,
     *,
-    synthetic: StageResult | None = None,
+    given: StageResult | None = None,
     on_epoch: OnEpoch = lambda record: None,
 ) -> StageResult:
     """Train one classifier and evaluate it on training, development and test clips.
 
-    `synthetic` clips join the training part only; SplitError if they descend from anything else than this split's
-    training clips. The folder holds the classifier, history, figures, predictions and pictures.
+    `given` is what the recipe builds on. Retraining: synthetic clips, which join the training part only; SplitError if
+    they descend from anything else than this split's training clips. Refitting: the augmented classifier, whose
+    development figures are its own as well, since it was settled by them and then trained on those clips. The folder
+    holds the classifier, history, figures, predictions and pictures.
     """
     config = context.config
     sections = ["front_end", "clip", "classifier", "training", *(["augmentation"] if recipe.augmented else [])]
@@ -70,14 +80,14 @@ def run_classification(
         *sections,
         version=VERSION,
         weights=weights_digest(config.classifier.backbone, config.classifier.weights),
-        synthetic=synthetic.key if synthetic else "",
+        **{"settled" if recipe.refitted else "synthetic": given.key if given else ""},
         oversampled=oversampled,
     )
     result = run_stage(
         context.workspace,
         recipe.name,
         inputs,
-        lambda folder: _train_and_evaluate(context, recipe, synthetic, on_epoch, folder),
+        lambda folder: _train_here_or_together(context, recipe, given, on_epoch, folder),
     )
     if result.reused:
         for record in result.read("history.json"):
@@ -85,23 +95,37 @@ def run_classification(
     return result
 
 
-def _train_and_evaluate(
-    context: RunContext, recipe: Recipe, synthetic: StageResult | None, on_epoch: OnEpoch, folder: Path
+def _train_here_or_together(
+    context: RunContext, recipe: Recipe, given: StageResult | None, on_epoch: OnEpoch, folder: Path
 ) -> None:
-    """Everything that the stage does, in its folder."""
+    """In this process, or with more than one GPU in a process for each."""
+    if (processes := wanted_ranks()) == 1:
+        train_and_evaluate(context, recipe, given, on_epoch, folder)
+    else:
+        request = Request(recipe.name, context, folder, given)
+        train_together(request, processes, lambda kind, record: on_epoch(record))
+
+
+def train_and_evaluate(
+    context: RunContext, recipe: Recipe, given: StageResult | None, on_epoch: OnEpoch, folder: Path
+) -> None:
+    """Everything that the stage does, in its folder; where several processes train together, the first one writes."""
     config, split, data = context.config, context.split(), context.load()
     clips = data.clip_set(config, best_device())
-    training = data.indices(split.training)
+    training, development = data.indices(split.training), data.indices(split.development)
+    if recipe.refitted:
+        training, development = np.concatenate([training, development]), development[:0]
     classifier, report = build_classifier(config, clips, training)
-    clips, pool = _training_pool(config, recipe, data, clips, training, synthetic, split)
+    clips, pool = _training_pool(config, recipe, data, clips, training, given, split)
     fed = TrainingData(
         clips=clips,
         training=pool,
-        development=data.indices(split.development),
+        development=development,
         clips_per_epoch=len(training) if config.training.epoch_size == "real" else len(pool),
         frames=frames_of(config.clip.duration_s, config.front_end),
         clip=config.clip,
     )
+    ranks.synchronize_statistics(classifier)
     history = train_classifier(
         classifier,
         fed,
@@ -112,8 +136,10 @@ def _train_and_evaluate(
         on_epoch=on_epoch,
         description=recipe.name,
     )
+    if ranks.rank():
+        return
     check_statistics(classifier, clips, training, split)
-    _write_results(config, recipe, split, data, fed, classifier, report, history, folder)
+    _write_results(config, recipe, given, split, data, fed, classifier, report, history, folder)
     (folder / STATE_FILE).unlink(missing_ok=True)
 
 
@@ -144,18 +170,18 @@ def _training_pool(
     data: RunData,
     clips: ClipSet,
     training: NDArray[np.int64],
-    synthetic: StageResult | None,
+    given: StageResult | None,
     split: Split,
 ) -> tuple[ClipSet, NDArray[np.int64]]:
     """The clips, with synthetic ones behind them, and the indices to train on: real, real + synthetic, or repeated."""
     if recipe.oversampled:
         extra = oversample(data.labels, training, config.synthesis.per_emotion, config.seed)
         return clips, np.concatenate([training, extra])
-    if synthetic is None:
+    if given is None or recipe.refitted:
         return clips, training
-    provenance = synthetic.read("provenance.json")
+    provenance = given.read("provenance.json")
     check_synthetic(provenance, split)
-    log_mels, labels = read_synthetic(synthetic.folder / "clips", len(config.corpus.emotions), config.synthesis)
+    log_mels, labels = read_synthetic(given.folder / "clips", len(config.corpus.emotions), config.synthesis)
     fresh = [place for place, clip in enumerate(provenance["clips"]) if not clip["near_copy"]]
     chosen = [log_mels[place] for place in fresh], [labels[place] for place in fresh]
     made = ClipSet.from_config(*chosen, config.clip, config.front_end).to(clips.values.device)
@@ -174,6 +200,7 @@ def oversample(
 def _write_results(
     config: Config,
     recipe: Recipe,
+    given: StageResult | None,
     split: Split,
     data: RunData,
     fed: TrainingData,
@@ -184,7 +211,7 @@ def _write_results(
 ) -> None:
     """Figures, predictions, pictures and, last, the classifier itself."""
     labels = config.corpus.emotions
-    best = max(history, key=lambda record: record["val/uar"])
+    best = history[-1] if recipe.refitted else max(history, key=lambda record: record["val/uar"])
     results: dict[str, Any] = {
         "stage": recipe.letter,
         "weights": report.message(),
@@ -192,8 +219,13 @@ def _write_results(
         "optimizer_steps": len(history) * -(-min(fed.clips_per_epoch, len(fed.training)) // config.training.batch_size),
         "best_epoch": best["epoch"],
     }
-    for part in ("training", "development", "test"):
-        indices = data.indices(getattr(split, part))
+    places = {part: data.indices(getattr(split, part)) for part in PARTS}
+    if recipe.refitted and given:
+        results["development"] = given.read("figures.json")["development"]
+        for name in ("predictions-development.csv", "confusion-development.png"):
+            shutil.copyfile(given.folder / name, folder / name)
+        places["training"] = np.concatenate([places["training"], places.pop("development")])
+    for part, indices in places.items():
         probabilities = predict(classifier, fed, indices, config.training)
         utterances = [data.utterances[index] for index in indices]
         groups = {"corpus": [u.corpus for u in utterances], "sex": [u.sex for u in utterances]}

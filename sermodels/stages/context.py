@@ -1,6 +1,7 @@
 """What every stage needs to know: the config, the workspace, the prepared corpus and the split, as references."""
 
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from sermodels.cache import cache_path, read_log_mel
 from sermodels.clips import ClipSet
-from sermodels.config import Config
+from sermodels.config import Config, FrontEndConfig
 from sermodels.corpora.utterance import Utterance
 from sermodels.files import read_json
 from sermodels.splits import Split, check_split
@@ -43,9 +44,9 @@ class RunContext:
         utterances = read_utterances(self.prepared)
         check_split(self.split(), utterances)
         emotions = self.config.corpus.emotions
-        log_mels = [read_log_mel(cache_path(self.cache, u, self.config.front_end)) for u in utterances]
+        log_mels = _log_mels(utterances, self.cache, self.config.front_end)
         labels = np.array([emotions.index(u.emotion) for u in utterances], dtype=np.int64)
-        return RunData(utterances, log_mels, labels)
+        return RunData(utterances, list(log_mels), labels)
 
     def inputs(self, *sections: str, **more: Any) -> dict[str, Any]:
         """What identifies a stage of this split: corpus, split, seed, the named config sections and more."""
@@ -70,6 +71,14 @@ class RunData:
     def clip_set(self, config: Config, device: torch.device) -> ClipSet:
         """The clips as the classifier's config prepares them."""
         return ClipSet.from_config(self.log_mels, self.labels.tolist(), config.clip, config.front_end).to(device)
+
+
+@lru_cache(maxsize=1)
+def _log_mels(
+    utterances: tuple[Utterance, ...], cache: Path, front_end: FrontEndConfig
+) -> tuple[NDArray[np.float16], ...]:
+    """All log-mels of a prepared corpus, read once for all stages of a process."""
+    return tuple(read_log_mel(cache_path(cache, utterance, front_end)) for utterance in utterances)
 
 
 def cache_folder(workspace: Path) -> Path:

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from sermodels import ranks
 from sermodels.checkpoint import load_tensors
 from sermodels.clips import ClipSet, statistics_of
 from sermodels.config import Config
@@ -18,6 +20,7 @@ from sermodels.randomness import torch_seed
 from sermodels.splits import check_fitted
 from sermodels.stages.context import RunContext, RunData
 from sermodels.stages.embedding import EMBEDDINGS_FILE, VECTORS_FILE
+from sermodels.stages.launch import Request, train_together, wanted_ranks
 from sermodels.store import StageResult, run_stage
 from sermodels.synthesis import Draw, sample_log_mels
 from sermodels.training import OnEpoch
@@ -41,7 +44,10 @@ def run_diffusion(
     """Train the diffusion model; the folder holds its averaged weights, its history and sample grids as it trained."""
     inputs = context.inputs("front_end", "clip", "diffusion", version=VERSION, embedding=embedding.key)
     result = run_stage(
-        context.workspace, "diffusion", inputs, lambda folder: _train(context, embedding, on_epoch, on_picture, folder)
+        context.workspace,
+        "diffusion",
+        inputs,
+        lambda folder: _train_here_or_together(context, embedding, on_epoch, on_picture, folder),
     )
     if result.reused:
         for record in result.read("history.json"):
@@ -56,8 +62,25 @@ def _show_again(folder: Path, on_picture: OnPicture) -> None:
         on_picture(int(path.stem.split("-")[-1]), path)
 
 
-def _train(context: RunContext, embedding: StageResult, on_epoch: OnEpoch, on_picture: OnPicture, folder: Path) -> None:
-    """Everything that the stage does, in its folder."""
+def _train_here_or_together(
+    context: RunContext, embedding: StageResult, on_epoch: OnEpoch, on_picture: OnPicture, folder: Path
+) -> None:
+    """In this process, or with more than one GPU in a process for each."""
+    if (processes := wanted_ranks()) == 1:
+        train(context, embedding, on_epoch, on_picture, folder)
+        return
+
+    def hear(kind: str, value: Any) -> None:
+        if kind == "epoch":
+            on_epoch(value)
+        else:
+            on_picture(value[0], Path(value[1]))
+
+    train_together(Request("diffusion", context, folder, embedding), processes, hear)
+
+
+def train(context: RunContext, embedding: StageResult, on_epoch: OnEpoch, on_picture: OnPicture, folder: Path) -> None:
+    """Everything that the stage does, in its folder; where several processes train together, the first one writes."""
     config, split, data, device = context.config, context.split(), context.load(), best_device()
     clips = diffusion_clips(config, data).to(device)
     training = data.indices(split.training)
@@ -79,6 +102,8 @@ def _train(context: RunContext, embedding: StageResult, on_epoch: OnEpoch, on_pi
     history = train_denoiser(
         model, clips, training, seed=config.seed, checkpoint=folder / STATE_FILE, on_epoch=on_epoch, on_samples=show
     )
+    if ranks.rank():
+        return
     save_figure(curves(history, f"diffusion, {split.name}"), folder / "curves.png")
     write_json(folder / "history.json", history)
     parameters = sum(parameter.numel() for parameter in denoiser.parameters())

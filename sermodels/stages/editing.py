@@ -16,12 +16,13 @@ from sermodels.diffusion.model import DiffusionModel
 from sermodels.files import atomic_write, write_json
 from sermodels.pitch import pitch_correlation
 from sermodels.plots import log_mel_grid, save_figure
+from sermodels.prediction import predict
 from sermodels.stages.context import RunContext
 from sermodels.stages.diffusion import DENOISER_FILE, diffusion_clips
 from sermodels.stages.originals import standardized
 from sermodels.store import StageResult, run_stage
 from sermodels.synthesis import Draw, sample_log_mels
-from sermodels.training import everything, predict
+from sermodels.training_data import everything
 from sermodels.vocoder import log_mel_to_waveform
 
 VERSION = 1

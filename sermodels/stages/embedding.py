@@ -13,9 +13,10 @@ from sermodels.device import best_device
 from sermodels.embedding import EmotionEmbeddings
 from sermodels.files import write_json
 from sermodels.plots import embedding_picture, save_figure
+from sermodels.prediction import embed
 from sermodels.stages.context import RunContext
 from sermodels.store import StageResult, run_stage
-from sermodels.training import embed, everything
+from sermodels.training_data import everything
 
 VERSION = 1
 EMBEDDINGS_FILE = "embeddings.safetensors"

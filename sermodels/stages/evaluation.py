@@ -9,9 +9,10 @@ from sermodels.config import Config
 from sermodels.corpora.utterance import Corpus, Utterance
 from sermodels.device import best_device
 from sermodels.errors import AudioError, CorpusError
+from sermodels.prediction import predict
 from sermodels.predictions import Predictions, read_predictions, write_predictions
 from sermodels.stages.context import cache_folder
-from sermodels.training import everything, predict
+from sermodels.training_data import everything
 
 
 def unheard(corpus: Corpus, labels: tuple[str, ...], heard: frozenset[str]) -> tuple[list[Utterance], list[str]]:

@@ -14,6 +14,7 @@ from sermodels.config import Config
 from sermodels.device import best_device
 from sermodels.evaluation import figures
 from sermodels.plots import log_mel_grid, save_figure
+from sermodels.prediction import embed, probabilities_of
 from sermodels.quality import (
     Vectors,
     density_and_coverage,
@@ -25,7 +26,7 @@ from sermodels.quality import (
 )
 from sermodels.stages.context import RunContext, RunData
 from sermodels.store import StageResult
-from sermodels.training import embed, everything, probabilities_of
+from sermodels.training_data import everything
 
 LogMels = list[NDArray[np.float16]]
 SHOWN = 3
