@@ -16,7 +16,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         description="Serve a bundle: HTTP API, Open Inference Protocol and demo.",
         epilog="SERMODELS_DEVICE=auto|cpu|cuda says where the models run, SERMODELS_API_KEY protects /v1 and /v2.",
     )
-    parser.add_argument("--bundle", type=Path, required=True, help="folder that `python -m flows export` wrote")
+    parser.add_argument(
+        "--bundle", type=Path, required=True, help="folder of a bundle; a newer one there is served, too"
+    )
     parser.add_argument("--challenger", type=Path, help="folder of a second bundle to compare with")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8000, help="0 takes a free one (default: %(default)s)")

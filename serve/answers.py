@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from serve.bundle import Bundle
+
 MAX_COUNT = 16
 MAX_STEPS = 1000
 MAX_INTENSITY = 2.0
@@ -24,13 +26,21 @@ class Window:
 
 @dataclass(frozen=True)
 class Classification:
-    """A recording's emotion: probabilities (emotion,), its log-mel (mel, frame) in dB, and a timeline if it is long."""
+    """A recording's emotion: probabilities (emotion,), its log-mel (mel, frame) in dB, and a timeline if it is long.
 
-    labels: tuple[str, ...]
+    `bundle` is the one that answered, which need not be served any more.
+    """
+
+    bundle: Bundle
     probabilities: NDArray[np.float32]
     log_mel: NDArray[np.float32]
     duration_s: float
     windows: tuple[Window, ...] = ()
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """All emotions, in order."""
+        return self.bundle.manifest.labels
 
     @property
     def emotion(self) -> str:

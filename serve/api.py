@@ -17,6 +17,7 @@ _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 _OWN = ("/v1", "/v1/{rest:path}", "/v2", "/v2/{rest:path}", "/healthz", "/readyz", "/metrics", "/docs", "/openapi.json")
 
 
+@router.head("/healthz", include_in_schema=False)
 @router.get("/healthz", summary="Is the process alive?")
 async def healthz(request: Request) -> HealthAnswer:
     """Alive, and on which device the models run."""
@@ -24,6 +25,7 @@ async def healthz(request: Request) -> HealthAnswer:
     return HealthAnswer(device=device, execution_provider=PROVIDERS[device])
 
 
+@router.head("/readyz", include_in_schema=False, response_model=ReadyAnswer)
 @router.get("/readyz", summary="May requests come?", response_model=ReadyAnswer, responses=responses(503))
 async def readyz(request: Request) -> Response | ReadyAnswer:
     """503 while the models warm up and while the server drains."""
@@ -37,6 +39,7 @@ async def metrics(request: Request) -> Response:
     """Requests, latencies, queue, batches, inference, device and bundles."""
     measured: Metrics = request.app.state.metrics
     measured.ready.set(is_ready(request))
+    measured.describe(service_of(request))
     return Response(measured.text(), media_type=CONTENT_TYPE)
 
 

@@ -29,11 +29,12 @@ async def classify(
     For example: `curl -F file=@clip.wav localhost:8000/v1/classify`
     """
     service = service_of(request)
-    bundle = bundle_of(service, model)
+    bundle_of(service, model)  # a challenger that is not there is said before the recording is decoded
     admission: Admission = request.app.state.admission
     with admission.enter():
         result = await service.classify(await file.read(), challenger=model == "challenger")
-    return ClassifyAnswer.of(result, bundle=bundle, request_id=request_id())
+    service.answered(result)
+    return ClassifyAnswer.of(result, request_id=request_id())
 
 
 @router.get("/model", summary="What is served", responses=responses(401, 404, 422))

@@ -72,8 +72,9 @@ async def edit(request: Request, form: Annotated[EditForm, Form()]) -> Response:
     """Add noise to the recording and take it away again towards the emotion; `strength` says how much."""
     admission: Admission = request.app.state.admission
     with admission.enter():
-        events = service_of(request).edit(await form.file.read(), form.request())
-        return await _answer(request, events, seed=form.seed, stream=form.stream)
+        service = service_of(request)
+        waveform = await service.decode(await form.file.read())
+        return await _answer(request, service.edit(waveform, form.request()), seed=form.seed, stream=form.stream)
 
 
 @router.delete(

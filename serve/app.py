@@ -1,5 +1,6 @@
 """The FastAPI app: middlewares, routes, the life of the service, and the demo at /."""
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,7 +16,9 @@ from serve.jobs import Admission, Jobs
 from serve.metrics import Metrics
 from serve.middleware import Access, ApiKey, BodyLimit, Failures, RequestId
 from serve.problems import install_demo_handler, install_handlers
+from serve.reload import Reloader
 from serve.service import Service
+from serve.watch import Watch
 
 LOG = logging.getLogger("serve.app")
 API_VERSION = "1.0"
@@ -45,15 +48,19 @@ def create_app(service: Service, *, with_demo: bool = True) -> FastAPI:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Start the service unless the server has done so already, and stop it."""
+    """Start the service unless the server has done so already, serve newer bundles as they come, and stop it."""
     service: Service = app.state.service
     if not service.ready:
         await service.start()
     LOG.info("models run on %s (%s)", service.device, PROVIDERS[service.device])
+    reloading = asyncio.create_task(Reloader(service, app.state.metrics).run())
     try:
         yield
     finally:
+        reloading.cancel()
+        await asyncio.wait({reloading})
         await service.stop()
+        app.state.watch.close()
 
 
 def _set_state(app: FastAPI, service: Service) -> None:
@@ -64,8 +71,8 @@ def _set_state(app: FastAPI, service: Service) -> None:
     app.state.admission = Admission(service.settings.queue_size)
     app.state.metrics = metrics = Metrics()
     service.observe = metrics.observe
-    bundles = {"champion": service.bundle} | ({"challenger": service.challenger} if service.challenger else {})
-    metrics.describe(device=service.device, execution_provider=PROVIDERS[service.device], bundles=bundles)
+    app.state.watch = watch = Watch(service.settings.watch_dir, metrics)
+    service.answered = watch.answered
 
 
 def _add_middlewares(app: FastAPI, service: Service) -> None:

@@ -52,9 +52,10 @@ class Batcher:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})
+            self._task = None
         while not self._queue.empty():
             _fail([self._queue.get_nowait()], ServeError("the server is stopping"))
-        self._thread.shutdown()
+        await asyncio.to_thread(self._thread.shutdown)  # a batch that nobody waits for may still run
 
     async def score(self, waveforms: list[NDArray[np.float32]], *, refuse: bool = True) -> list[Scored]:
         """Each waveform's scores. With `refuse`, BusyError when they do not all fit into the queue."""
@@ -96,24 +97,15 @@ class Batcher:
                     one.answer.set_result(result)
 
     async def _next_batch(self) -> list[_Waiting]:
-        """The first that waits, and whoever comes within `max_wait_ms`; those who have left are passed over."""
+        """The first that waits and all who wait with it; those who have left are passed over.
+
+        Nobody is kept waiting for company: whoever comes while the graph runs is the next batch.
+        """
         batch: list[_Waiting] = []
-        deadline: float | None = None
-        while len(batch) < self._settings.max_batch:
-            if not self._queue.empty():
-                one = self._queue.get_nowait()
-            elif deadline is None:
-                one = await self._queue.get()
-            elif (left := deadline - time.monotonic()) > 0:
-                try:
-                    one = await asyncio.wait_for(self._queue.get(), left)
-                except TimeoutError:
-                    break
-            else:
-                break
+        while not batch or (len(batch) < self._settings.max_batch and not self._queue.empty()):
+            one = await self._queue.get()
             if not one.answer.done():
                 batch.append(one)
-                deadline = deadline or time.monotonic() + self._settings.max_wait_ms / 1000
         return batch
 
     def _run(self, waveforms: list[NDArray[np.float32]]) -> list[Scored]:

@@ -23,6 +23,8 @@ CONDITIONS = "conditions.safetensors"
 """Tensors `centroids`, `spread` (emotion, width), `mean`, `std` (mel,)."""
 CARD = "card.md"
 EXAMPLES = "examples"
+CURRENT = "current"
+"""In a folder that is kept up to date, a link to the one of its bundles that is to be served."""
 
 
 class Part(BaseModel):
@@ -104,6 +106,10 @@ class Bundle(Part):
         """Recordings to try, in order."""
         return tuple(self.path(file) for file in sorted(self.manifest.files) if file.startswith(f"{EXAMPLES}/"))
 
+    def card(self) -> str:
+        """The model card in Markdown; empty if there is none."""
+        return self.path(CARD).read_text(encoding="utf-8") if self.has(CARD) else ""
+
 
 def write_manifest(folder: Path, manifest: Manifest) -> Bundle:
     """Hash every file in `folder` and write bundle.json last. Raises StorageError."""
@@ -114,10 +120,17 @@ def write_manifest(folder: Path, manifest: Manifest) -> Bundle:
     return Bundle(folder=folder, manifest=complete)
 
 
+def located(folder: Path) -> Path:
+    """Where the bundle of a folder lies: behind its link `current`, or in the folder itself; no link is left in it."""
+    link = folder / CURRENT
+    return (link if link.exists() else folder).resolve()
+
+
 def load_bundle(folder: Path) -> Bundle:
     """Read and verify a bundle. Raises BundleError naming what does not fit: a file, its hash, labels or opset."""
-    if not (folder / MANIFEST).is_file():
+    if not (located(folder) / MANIFEST).is_file():
         raise BundleError(f"{folder}: is no bundle ({MANIFEST} is missing); make one with: python -m flows export")
+    folder = located(folder)
     try:
         manifest = Manifest.model_validate(read_json(folder / MANIFEST))
     except (StorageError, ValidationError) as error:

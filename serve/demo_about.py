@@ -1,18 +1,23 @@
 """The tab About: what the models are, what they cannot do, and whose recordings they learnt from."""
 
+from typing import Any
+
 import gradio as gr
 
-from serve.bundle import CARD, Bundle
+from serve.bundle import Bundle
+from serve.demo_run import when_opened
 from serve.schemas import ModelSummary
 from serve.service import Service
 
 LIMITS = """
 ## What it cannot do
 - It hears how a voice **sounds**, not what a person **feels**. The recordings it learnt from are **acted**, by few
-  speakers, in German and English; everyday speech, other languages, children, old or ill voices are strange to it.
+  speakers, in German and English, or those of a speech synthesiser; everyday speech, other languages, children, old
+  or ill voices are strange to it.
 - Its score holds for clean recordings like those. Noise, music, several speakers or a telephone make it worse, and
   its percentages are no measure of how sure one may be.
-- Generated clips sound like speech and say nothing: they have no words and no speaker.
+- Generated clips say nothing: they have no words and no speaker. A model trained for minutes makes hardly more than
+  noise.
 
 ## What it must not be used for
 Decisions about people: hiring, schooling, insurance, credit, policing, border control, medical or psychological
@@ -43,22 +48,26 @@ answer, page = Client("{address}").predict(handle_file("clip.wav"), api_name="/c
 print(answer["probabilities"])
 ```
 """
-EXAMPLE_ADDRESS = "http://localhost:8000"
 
 
 def about_tab(service: Service) -> None:
     """Build the tab."""
-    gr.Markdown(models_text(service), elem_classes="ser-prose")
-    if service.bundle.has(CARD):
-        with gr.Accordion("Model card", open=False):
-            gr.Markdown(service.bundle.path(CARD).read_text(encoding="utf-8"), elem_classes="ser-prose")
-    gr.Markdown(LIMITS + API.format(address=EXAMPLE_ADDRESS), elem_classes="ser-prose")
+
+    def shown(request: gr.Request) -> tuple[str, Any, str, str]:
+        address = str(request.base_url).rstrip("/")
+        accordion = gr.Accordion(visible=bool(service.card))
+        return models_text(service), accordion, service.card, LIMITS + API.format(address=address)
+
+    models = gr.Markdown(models_text(service), elem_classes="ser-prose")
+    with gr.Accordion("Model card", open=False, visible=bool(service.card)) as accordion:
+        card = gr.Markdown(service.card, elem_classes="ser-prose")
+    more = gr.Markdown(LIMITS, elem_classes="ser-prose")
+    when_opened(shown, outputs=[models, accordion, card, more])
 
 
 def models_text(service: Service) -> str:
     """Which models answer, and where they run."""
-    roles = {"Champion": service.bundle} | ({"Challenger": service.challenger} if service.challenger else {})
-    lines = [_model_line(role, bundle) for role, bundle in roles.items()]
+    lines = [_model_line(role.capitalize(), bundle) for role, bundle in service.bundles().items()]
     place = "a graphics card" if service.device == "cuda" else "the processor"
     return "\n".join(["## Models", *lines, f"- They run on {place} of this server."])
 

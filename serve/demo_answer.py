@@ -10,17 +10,17 @@ from serve.pictures import bars_picture, dot, log_mel_picture, percent, timeline
 from serve.schemas import ClassifyAnswer, ModelSummary
 
 
-def answer_data(result: Classification, bundle: Bundle) -> dict[str, Any]:
+def answer_data(result: Classification) -> dict[str, Any]:
     """What POST /v1/classify answers."""
-    return ClassifyAnswer.of(result, bundle=bundle, request_id=request_id()).model_dump(mode="json")
+    return ClassifyAnswer.of(result, request_id=request_id()).model_dump(mode="json")
 
 
-def answer_page(result: Classification, bundle: Bundle) -> str:
+def answer_page(result: Classification) -> str:
     """Verdict, bars, timeline of a long recording, log-mel, and how far to trust all that."""
-    front_end = bundle.manifest.front_end
+    front_end = result.bundle.manifest.front_end
     over_time = timeline_picture(result.windows, result.labels, duration_s=result.duration_s) if result.windows else ""
     return (
-        f'<section class="ser-card" aria-live="polite">{verdict(result)}{bars_picture(result)}{trust(bundle)}'
+        f'<section class="ser-card" aria-live="polite">{verdict(result)}{bars_picture(result)}{trust(result.bundle)}'
         f"{over_time}{log_mel_picture(result.log_mel, front_end, title='Log-mel')}</section>"
     )
 

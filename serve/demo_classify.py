@@ -40,20 +40,23 @@ def recording_input() -> RecordingInput:
 
 
 def example_buttons(bundle: Bundle, recording: gr.Audio) -> Any:
-    """A button for each of the bundle's recordings; clicking one fills `recording`. Returns the event, if any."""
+    """A button for each of the bundle's recordings; clicking one fills `recording`. Returns the event, if any.
+
+    The recordings are read now: the bundle's folder may go when another bundle is served.
+    """
     if not bundle.examples():
         return None
     gr.HTML('<p class="ser-label">Examples</p>')
     with gr.Row(elem_classes="ser-examples"):
-        paths: dict[Any, Path] = {
-            gr.Button(example_name(path), size="sm", min_width=60): path for path in bundle.examples()
+        recordings: dict[Any, tuple[bytes, str]] = {
+            gr.Button(example_name(path), size="sm", min_width=60): (path.read_bytes(), path.name)
+            for path in bundle.examples()
         }
 
     def fill(event: gr.EventData) -> str:
-        path = paths[event.target]
-        return keep(path.read_bytes(), path.name)
+        return keep(*recordings[event.target])
 
-    clicks = [button.click for button in paths]
+    clicks = [button.click for button in recordings]
     return gr.on(clicks, fill, outputs=recording, show_progress="hidden", api_visibility="private")
 
 
@@ -88,7 +91,8 @@ def classify_tab(service: Service) -> None:
         with plain_words():
             content = await read_recording(recording, max_bytes=service.settings.max_body_bytes)
             result = await service.classify(content)
-        return answer_data(result, service.bundle), answer_page(result, service.bundle)
+        service.answered(result)
+        return answer_data(result), answer_page(result)
 
     with gr.Row():
         with gr.Column(scale=2, min_width=300):

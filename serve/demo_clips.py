@@ -55,8 +55,9 @@ def player(path: str, *, label: str) -> str:
     )
 
 
-def clip_card(clip: GeneratedClip, path: str, front_end: FrontEndConfig, *, title: str) -> str:
+def clip_card(clip: GeneratedClip, path: str, *, title: str) -> str:
     """One clip: sound, what the classifier takes it for, and its log-mel."""
+    front_end = clip.verdict.bundle.manifest.front_end
     return (
         f'<section class="ser-card"><h3>{escape(title)}</h3>{player(path, label=title)}{verdict(clip.verdict)}'
         f"{bars_picture(clip.verdict)}{log_mel_picture(clip.log_mel, front_end, title='Log-mel')}</section>"

@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 
 from serve.answers import Classification, EditRequest, GeneratedClip
-from serve.bundle import Bundle
+from serve.classifier import Waveform
 from serve.demo_answer import verdict
 from serve.demo_classify import EMPTY, example_buttons, recording_input
 from serve.demo_clips import cards_page, clip_card, clip_data, keep_sound, player
@@ -17,13 +17,11 @@ from serve.demo_generate import NO_DIFFUSION, sampling_inputs, seed_input
 from serve.demo_run import REPORTED, pages_and_clips, run_on_click
 from serve.jobs import Jobs
 from serve.pictures import bars_picture, log_mel_picture
-from serve.service import Service, Waveform
+from serve.service import Service
 
 
 def edit_tab(service: Service) -> None:
     """Build the tab; its endpoint is /edit."""
-    front_end = service.bundle.manifest.front_end
-
     jobs = Jobs()
 
     async def edit(
@@ -42,7 +40,8 @@ def edit_tab(service: Service) -> None:
             content = await read_recording(recording, max_bytes=service.settings.max_body_bytes)
             waveform = await service.decode(content)
             before = await service.classify_waveform(waveform)
-            events = service.edit(content, request)
+            events = service.edit(waveform, request)
+            front_end = before.bundle.manifest.front_end
             run = pages_and_clips(events, jobs=jobs, session=session, progress=progress, front_end=front_end)
             async with aclosing(run) as running:
                 async for made in running:
@@ -50,7 +49,7 @@ def edit_tab(service: Service) -> None:
                         yield gr.skip(), gr.skip(), made
                         continue
                     path = keep_sound(made.waveform, sample_rate_hz=made.sample_rate_hz, name=f"edited-{emotion}")
-                    cards = [before_card(waveform, before, service.bundle), _after_card(made, path, service.bundle)]
+                    cards = [before_card(waveform, before), _after_card(made, path)]
                     yield _data(before, made), path, cards_page(cards)
 
     diffusion = service.bundle.manifest.diffusion
@@ -77,9 +76,9 @@ def edit_tab(service: Service) -> None:
     run_on_click(button, stop, jobs, edit, api_name="edit", inputs=inputs, outputs=[data, file, page])
 
 
-def before_card(waveform: Waveform, result: Classification, bundle: Bundle) -> str:
+def before_card(waveform: Waveform, result: Classification) -> str:
     """The recording as it came."""
-    front_end = bundle.manifest.front_end
+    front_end = result.bundle.manifest.front_end
     path = keep_sound(waveform, sample_rate_hz=front_end.sample_rate_hz, name="before")
     return (
         f'<section class="ser-card"><h3>Before</h3>{player(path, label="before")}{verdict(result)}'
@@ -87,9 +86,9 @@ def before_card(waveform: Waveform, result: Classification, bundle: Bundle) -> s
     )
 
 
-def _after_card(clip: GeneratedClip, path: str, bundle: Bundle) -> str:
+def _after_card(clip: GeneratedClip, path: str) -> str:
     """The recording as it became."""
-    return clip_card(clip, path, bundle.manifest.front_end, title=f"After, towards {clip.emotion}")
+    return clip_card(clip, path, title=f"After, towards {clip.emotion}")
 
 
 def _data(before: Classification, after: GeneratedClip) -> dict[str, Any]:

@@ -21,8 +21,6 @@ SEED_BITS = 32
 
 def generate_tab(service: Service) -> None:
     """Build the tab; its endpoint is /generate."""
-    front_end = service.bundle.manifest.front_end
-
     jobs = Jobs()
 
     async def generate(
@@ -42,6 +40,7 @@ def generate_tab(service: Service) -> None:
                 emotion=emotion, intensity=intensity, seed=seed, count=count, steps=steps, guidance_scale=guidance
             )
             events = service.generate(request)
+            front_end = service.bundle.manifest.front_end
             run = pages_and_clips(events, jobs=jobs, session=session, progress=progress, front_end=front_end)
             async with aclosing(run) as running:
                 async for made in running:
@@ -50,7 +49,7 @@ def generate_tab(service: Service) -> None:
                         continue
                     name = f"{made.emotion}-{request.seed}-{made.number + 1}"
                     path = keep_sound(made.waveform, sample_rate_hz=made.sample_rate_hz, name=name)
-                    cards.append(clip_card(made, path, front_end, title=_title(made)))
+                    cards.append(clip_card(made, path, title=_title(made)))
                     data.append(clip_data(made))
                     files.append(path)
         if data:

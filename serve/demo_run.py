@@ -37,6 +37,11 @@ async def pages_and_clips(
                 yield STOPPED
 
 
+def when_opened(fill: Callable[..., Any], *, outputs: list[Any]) -> None:
+    """Call `fill` whenever somebody opens the page: what is served may have changed since the server started."""
+    gr.on(None, fill, outputs=outputs, queue=False, **_PRIVATE)
+
+
 def run_on_click(
     button: gr.Button, stop: gr.Button, jobs: Jobs, handler: Callable[..., Any], *, api_name: str, **wiring: Any
 ) -> None:

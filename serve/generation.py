@@ -38,6 +38,11 @@ class Generator:
         tensors = load_file(bundle.path(CONDITIONS))
         return Generator(bundle, open_session(UNET_STEP), open_session(VOCODER), tensors, observe)
 
+    def check(self, request: GenerationRequest | EditRequest) -> None:
+        """Raise InputError for an emotion or a number of steps that the model does not have."""
+        self.emotion(request.emotion)
+        self.sigmas(request.steps)
+
     def generate(self, request: GenerationRequest) -> Steps:
         """Denoise new clips; each has its own noise, so that a clip does not depend on how many are asked for."""
         sigmas = self.sigmas(request.steps)

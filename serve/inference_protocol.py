@@ -5,6 +5,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from serve.api import is_ready
+from serve.bundle import Bundle
 from serve.context import service_of
 from serve.errors import ServeError
 from serve.jobs import Admission
@@ -70,7 +71,7 @@ async def index(request: Request) -> list[IndexEntry]:
 @router.get("/models/{name}/versions/{version}", summary="One version of a model", responses=problems(401, 404, 422))
 async def model_metadata(request: Request, name: str, version: str | None = None) -> ModelMetadata:
     """Inputs and outputs."""
-    model = _model(request, name, version)
+    model = _model(service_of(request).models(), name, version)
     return ModelMetadata(
         name=model.name, versions=[model.version], inputs=_metadata(model.inputs), outputs=_metadata(model.outputs)
     )
@@ -80,7 +81,7 @@ async def model_metadata(request: Request, name: str, version: str | None = None
 @router.get("/models/{name}/versions/{version}/ready", summary="Is it ready?", responses=problems(401, 404, 422, 503))
 async def model_ready(request: Request, name: str, version: str | None = None) -> ModelReadiness:
     """503 while the server is not."""
-    model = _model(request, name, version)
+    model = _model(service_of(request).models(), name, version)
     _check_ready(request)
     return ModelReadiness(name=model.name)
 
@@ -101,19 +102,20 @@ async def model_ready(request: Request, name: str, version: str | None = None) -
 )
 async def infer(request: Request, name: str, version: str | None = None) -> Response:
     """Tensors in, tensors out; as JSON, or as raw bytes behind the JSON."""
-    model = _model(request, name, version)
     admission: Admission = request.app.state.admission
-    with admission.enter():
-        asked, arrays = parse_request(await request.body(), request.headers.get(HEADER_LENGTH))
-        check_inputs(model, asked, arrays, _limits(request))
-        names = _output_names(model, asked)
-        results = await service_of(request).infer(name, arrays, names)
+    with service_of(request).in_use() as models:
+        model = _model(models.graphs(), name, version)
+        with admission.enter():
+            asked, arrays = parse_request(await request.body(), request.headers.get(HEADER_LENGTH))
+            check_inputs(model, asked, arrays, _limits(models.bundle))
+            names = _output_names(model, asked)
+            results = await models.infer(name, arrays, names)
     return _response(model, asked, {output: results[output] for output in names})
 
 
-def _limits(request: Request) -> Limits:
+def _limits(bundle: Bundle) -> Limits:
     """What the diffusion graphs may be asked for."""
-    diffusion = service_of(request).bundle.manifest.diffusion
+    diffusion = bundle.manifest.diffusion
     return Limits(frames=4 * diffusion.frames, steps=len(diffusion.sigmas)) if diffusion else Limits()
 
 
@@ -136,9 +138,8 @@ def _check_ready(request: Request) -> None:
         raise NotReadyError("the server is warming up or draining")
 
 
-def _model(request: Request, name: str, version: str | None) -> ModelIO:
+def _model(models: dict[str, ModelIO], name: str, version: str | None) -> ModelIO:
     """The named model. Raises UnknownModelError."""
-    models = service_of(request).models()
     if name not in models:
         raise UnknownModelError(f"there is no model {name!r}; served are {', '.join(models)}")
     if version is not None and version != models[name].version:

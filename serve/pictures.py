@@ -18,8 +18,6 @@ from sermodels.emotions import COLOURS
 from sermodels.mel import mel_centres_hz
 from serve.answers import Classification, Window
 
-DYNAMIC_RANGE_DB = 80.0
-"""Below the loudest cell; what lies under it is black."""
 MAX_COLUMNS = 1600
 """Pixels across; longer log-mels show the loudest of several frames."""
 _TICK_HZ = (500.0, 1000.0, 2000.0, 4000.0, 8000.0)
@@ -43,12 +41,15 @@ def palette() -> NDArray[np.uint8]:
     return np.stack(channels, axis=1).round().astype(np.uint8)
 
 
-def log_mel_png(log_mel: NDArray[np.floating]) -> bytes:
-    """A log-mel (mel, frame) in dB as PNG, one pixel a cell, low frequencies at the bottom."""
+def log_mel_png(log_mel: NDArray[np.floating], *, top_db: float) -> bytes:
+    """A log-mel (mel, frame) in dB as PNG, one pixel a cell, low frequencies at the bottom.
+
+    What lies `top_db` below the loudest cell is black.
+    """
     group = max(1, -(-log_mel.shape[1] // MAX_COLUMNS))
     columns = np.arange(0, log_mel.shape[1], group)
     level_db = np.maximum.reduceat(np.asarray(log_mel, dtype=np.float32), columns, axis=1)
-    share = (level_db - level_db.max()) / DYNAMIC_RANGE_DB + 1.0
+    share = (level_db - level_db.max()) / top_db + 1.0
     pixels = (np.clip(share[::-1], 0.0, 1.0) * 255.0).round().astype(np.uint8)
     image = Image.frombytes("P", (pixels.shape[1], pixels.shape[0]), pixels.tobytes())
     image.putpalette(palette().tobytes())
@@ -60,7 +61,7 @@ def log_mel_png(log_mel: NDArray[np.floating]) -> bytes:
 def log_mel_picture(log_mel: NDArray[np.floating], front_end: FrontEndConfig, *, title: str) -> str:
     """A log-mel (mel, frame) in dB with axes of seconds and kilohertz."""
     duration_s = log_mel.shape[1] * front_end.hop_length / front_end.sample_rate_hz
-    source = base64.b64encode(log_mel_png(log_mel)).decode("ascii")
+    source = base64.b64encode(log_mel_png(log_mel, top_db=front_end.top_db)).decode("ascii")
     heard = f"{title}: level by frequency, {front_end.f_min_hz / 1000:g} to {front_end.f_max_hz / 1000:g} kHz, over"
     return (
         f'<figure class="ser-plot"><figcaption>{escape(title)}, kHz</figcaption>'

@@ -87,14 +87,14 @@ class ClassifyAnswer(BaseModel):
     request_id: RequestId
 
     @classmethod
-    def of(cls, result: Classification, *, bundle: Bundle, request_id: str) -> Self:
+    def of(cls, result: Classification, *, request_id: str) -> Self:
         """The service's answer, and who gave it."""
         return cls(
             emotion=result.emotion,
             probabilities=result.by_label(),
             duration_s=result.duration_s,
             timeline=_timeline(result),
-            model=ModelSummary.of(bundle),
+            model=ModelSummary.of(result.bundle),
             request_id=request_id,
         )
 

@@ -45,11 +45,14 @@ class ModelIO:
 class Session:
     """One graph, ready to run."""
 
-    def __init__(self, path: Path, *, device: Literal["cpu", "cuda"]) -> None:
-        """Load a graph. Raises BundleError when it cannot be loaded, DeviceError when it does not run on `device`."""
+    def __init__(self, path: Path, *, device: Literal["cpu", "cuda"], threads: int | None = None) -> None:
+        """Load a graph, to run on so many threads, or on all cores that this process may use.
+
+        Raises BundleError when it cannot be loaded, DeviceError when it does not run on `device`.
+        """
         options = ort.SessionOptions()
         options.log_severity_level = _ERRORS_ONLY
-        options.intra_op_num_threads = usable_cores()
+        options.intra_op_num_threads = threads or usable_cores()
         try:
             self._session = ort.InferenceSession(path, options, providers=_providers(device))
         except Exception as error:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, cast, get_args
 
 from serve.errors import InputError
@@ -27,17 +28,18 @@ class Settings:
     generation_queue_size: int = 8
     """Generations that may wait for the one that runs."""
     max_batch: int = 8
-    max_wait_ms: float = 4.0
-    """How long a window waits for others to share a batch."""
     decode_workers: int = 2
+    watch_dir: Path | None = None
+    """Where records of answers are kept, without sound; None keeps none."""
 
     @staticmethod
     def from_environment(environment: Mapping[str, str] = os.environ) -> "Settings":
-        """Read SERMODELS_DEVICE, SERMODELS_PRECISION and SERMODELS_API_KEY. Raises InputError naming the variable."""
+        """Read SERMODELS_DEVICE, _PRECISION, _API_KEY and _WATCH_DIR. Raises InputError naming the variable."""
         return Settings(
             device=cast(Device, _one_of(environment, "SERMODELS_DEVICE", "auto", get_args(Device))),
             precision=cast(Precision, _one_of(environment, "SERMODELS_PRECISION", "float32", get_args(Precision))),
             api_key=environment.get("SERMODELS_API_KEY") or None,
+            watch_dir=Path(folder) if (folder := environment.get("SERMODELS_WATCH_DIR")) else None,
         )
 
 

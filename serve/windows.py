@@ -27,3 +27,16 @@ def quiet_windows(waveforms: list[NDArray[np.float32]]) -> list[bool]:
     power = np.array([float(np.mean(np.square(waveform, dtype=np.float64))) for waveform in waveforms])
     quiet: list[bool] = (power < power.max() * 10.0 ** (-QUIET_DB / 10.0)).tolist()
     return quiet
+
+
+def joined_log_mels(
+    parts: list[NDArray[np.float32]], bounds: list[tuple[int, int]], *, hop_length: int
+) -> NDArray[np.float32]:
+    """The log-mel of the whole out of those of its windows; overlaps are taken from the later window."""
+    frames = 1 + bounds[-1][1] // hop_length
+    whole = np.full((len(parts[0]), frames), min(float(part.min()) for part in parts), np.float32)
+    for log_mel, (first, _) in zip(parts, bounds, strict=True):
+        start = round(first / hop_length)
+        part = log_mel[:, : frames - start]
+        whole[:, start : start + part.shape[1]] = part
+    return whole

@@ -22,6 +22,8 @@ from serve.sessions import Session, scalar
 Waveforms = Sequence[NDArray[np.float32]]
 BATCHES = (1, 2, 3, 8)
 GUIDANCE = 1.5
+LARGEST_DIFFERENCE = {"classifier": 1e-3, "unet_step": 1e-2, "sampler": 1e-1, "vocoder": 5e-2}
+"""What a graph may be off, by its name in the figures: dB of log-mels, embeddings, logits, samples."""
 
 
 def classifier_parity(folder: Path, module: WaveformClassifier, waveforms: Waveforms) -> dict[str, float]:

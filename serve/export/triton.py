@@ -17,7 +17,7 @@ from sermodels.errors import StorageError
 from sermodels.files import atomic_write
 from serve.bundle import Bundle
 from serve.errors import BundleError
-from serve.service import MODEL_NAMES
+from serve.models import MODEL_NAMES
 
 CONFIG, LABELS, VERSION = "config.pbtxt", "labels.txt", "1"
 LABELLED = "probabilities"
