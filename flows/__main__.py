@@ -1,105 +1,20 @@
-"""The command line: `python -m flows run`, `table`, `results`, `evaluate`, `export` and `serve`."""
+"""The command line: `python -m flows run`, `train`, `synthesize`, `evaluate`, `export`, `serve`, `table` and more."""
 
 import argparse
 import os
+import signal
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from flows.arguments import parse_arguments
+from flows.defaults import STAGES
+from flows.upkeep import UPKEEP
 
 if TYPE_CHECKING:  # --help answers without loading pydantic
     from sermodels.config import Config
-
-
-def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """The options; an empty value means: as in the preset."""
-    parser = argparse.ArgumentParser(prog="python -m flows", description="Speech emotion recognition pipeline.")
-    commands = parser.add_subparsers(dest="command", required=True)
-    run = _command(commands, "run", "run the whole pipeline")
-    _add_corpus_options(run, preset="demo")
-    run.add_argument("--protocol", default="", help="speaker (unseen speakers) or seed (random split, for comparison)")
-    run.add_argument("--fold", default="", help="protocol speaker: number of the fold, or all")
-    run.add_argument(
-        "--skip-unreadable",
-        nargs="?",
-        const="true",
-        default="false",
-        choices=("true", "false", ""),
-        help="leave unreadable recordings out",
-    )
-    _add_table(commands)
-    _add_evaluate(commands)
-    _add_export(commands)
-    _add_serve(commands)
-    return parser.parse_args(arguments)
-
-
-def _command(commands: Any, name: str, says: str) -> argparse.ArgumentParser:
-    """A command whose help tells every default."""
-    parser: argparse.ArgumentParser = commands.add_parser(
-        name, help=says, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
-    return parser
-
-
-def _add_corpus_options(command: argparse.ArgumentParser, *, preset: str) -> None:
-    """What `run` and `table` both ask: recipe, recordings and places."""
-    command.add_argument("--preset", default=preset, help="name in presets/ or path of a .yaml file")
-    command.add_argument("--data-dir", default="", help="folder that holds the corpora, such as emodb/ and ravdess/")
-    command.add_argument("--weights", default="", help="imagenet, none, or the path of a state dict")
-    command.add_argument("--workspace", default="workspace", help="folder for cache, stages and checkpoints")
-    command.add_argument("--overrides", default="", help="any config values: 'training.epochs=3 clip.duration_s=4'")
-
-
-def _add_table(commands: Any) -> None:
-    """The options of `table` and `results`."""
-    table = _command(
-        commands,
-        "table",
-        "run protocols, folds, seeds and stages that are not done yet, and write docs/results.md and .json",
-    )
-    _add_corpus_options(table, preset="full")
-    table.add_argument("--protocols", default="speaker,seed,corpus", help="any of speaker, seed, corpus")
-    table.add_argument("--folds", default="all", help="protocol speaker: numbers of folds, such as 0,1,2, or all")
-    table.add_argument("--seeds", type=int, default=3, help="how many seeds")
-    table.add_argument("--stages", default="ABCD", help="any of A, B, C, D")
-    table.add_argument("--dask", default="", help="run cells on Dask: local, or the address of a scheduler")
-    results = _command(commands, "results", "write docs/results.md and .json from what MLflow holds")
-    results.add_argument("--preset", default="full", help="whose table")
-    for command in (table, results):
-        command.add_argument("--docs", default="docs", help="folder that the results are written into")
-
-
-def _add_evaluate(commands: Any) -> None:
-    """The options of `evaluate`."""
-    evaluate = _command(commands, "evaluate", "evaluate a registered classifier on any labelled recordings")
-    evaluate.add_argument(
-        "corpus", help="CSV manifest, folder of known corpora, or folder with a folder for each emotion"
-    )
-    evaluate.add_argument("--model", default="ser-classifier@champion", help="name@alias or name/number")
-    evaluate.add_argument("--emotions", default="", help="their names for emotions: 'angry=anger calm=neutral other=-'")
-    evaluate.add_argument("--workspace", default="workspace", help="folder for the log-mel cache")
-    evaluate.add_argument("--skip-unreadable", action="store_true", help="leave unreadable recordings out")
-
-
-def _add_export(commands: Any) -> None:
-    """The options of `export`."""
-    export = _command(
-        commands, "export", "export the registered champion (and challenger) to ONNX and register that, too"
-    )
-    export.add_argument("--workspace", default="workspace", help="folder of Prefect's database")
-    export.add_argument(
-        "--hifigan", default="", help="HiFi-GAN generator checkpoint; without it sound is Griffin-Lim's"
-    )
-    export.add_argument("--triton", default="", help="also write a Triton model repository into this folder")
-
-
-def _add_serve(commands: Any) -> None:
-    """The options of `serve`."""
-    serve = _command(commands, "serve", "fetch the newest exported champion and start the server on it")
-    serve.add_argument("--workspace", default="workspace", help="folder in which the bundles are kept")
-    serve.add_argument("--host", default="127.0.0.1", help="address to listen on")
-    serve.add_argument("--port", default="8000", help="port to listen on")
 
 
 def overrides_of(options: argparse.Namespace) -> list[str]:
@@ -126,26 +41,51 @@ def use_workspace(workspace: Path) -> None:
 
 def checked_start(options: argparse.Namespace) -> tuple["Config", Path]:
     """The config and the workspace, both checked before anything long is imported or started."""
-    from sermodels.preflight import check_start
     from sermodels.presets import resolve_config
 
     config = resolve_config(options.preset, overrides_of(options))
+    from sermodels.preflight import check_start
+
     workspace = Path(options.workspace)
     check_start(config, workspace)
     use_workspace(workspace)
+    check_servers()
     return config, workspace
+
+
+def check_servers() -> None:
+    """Tracking, artifacts and Prefect answer; else one line says which does not, before anything long starts."""
+    from flows import tracking
+    from flows.server_errors import check_prefect
+
+    tracking.check()
+    tracking.check_artifacts()
+    check_prefect()
 
 
 def run(options: argparse.Namespace) -> None:
     """Check the input, run the flow, and say how to look at the results."""
+    stages = getattr(options, "stages", STAGES)
     config, workspace = checked_start(options)
-    from flows.pipeline import pipeline
-    from flows.tracking import tracking_uri
+    from flows.pipeline import check_stages, pipeline
 
-    pipeline(config, workspace, Path(options.preset).stem, options.skip_unreadable == "true")
+    check_stages(stages)
+    pipeline(config, workspace, Path(options.preset).stem, options.skip_unreadable == "true", stages)
+    say_how_to_look(workspace)
+
+
+def say_how_to_look(workspace: Path) -> None:
+    """The commands that show what a run left behind. Addresses of servers may hold passwords, and are not repeated."""
+    from flows.tracking import shown_uri, tracking_uri
+
+    programs, uri = Path(sys.executable).parent, tracking_uri()
+    local = uri.startswith("sqlite:")
     print("\nLook at the runs, models and artifacts, and at the tasks:")
-    programs = Path(sys.executable).parent
-    print(f"  {programs / 'mlflow'} ui --backend-store-uri {tracking_uri()} --port 5000")
+    if uri.startswith("http"):
+        print(f"  MLflow UI of {shown_uri()}")
+    else:
+        place = uri if local else '"$MLFLOW_TRACKING_URI"'
+        print(f"  {programs / 'mlflow'} ui --backend-store-uri {place} --port 5000")
     server = os.environ.get("PREFECT_API_URL")
     print(
         f"  Prefect UI of {server}"
@@ -153,13 +93,26 @@ def run(options: argparse.Namespace) -> None:
         else f"  PREFECT_HOME={os.environ['PREFECT_HOME']} {programs / 'prefect'} server start"
     )
     print("Serve the champion, with its demo at http://127.0.0.1:8000:")
-    print(f"  MLFLOW_TRACKING_URI={tracking_uri()} {sys.executable} -m flows serve --workspace {workspace}")
+    given = f"MLFLOW_TRACKING_URI={uri} " if local else ""
+    print(f"  {given}{sys.executable} -m flows serve --workspace {workspace}")
+
+
+def synthesize(options: argparse.Namespace) -> None:
+    """Make clips with a registered diffusion model."""
+    use_workspace(Path(options.workspace))
+    from flows.forms import request_of
+    from flows.synthesize import synthesize_clips
+
+    names = ("model", "count", "seed", "steps", "guidance_scale")
+    emotions = tuple(options.emotions.replace(",", " ").split())
+    synthesize_clips(request_of({"emotions": emotions, **{name: getattr(options, name) for name in names}}))
 
 
 def table(options: argparse.Namespace) -> None:
     """Run what the table still lacks, then write it."""
     config, workspace = checked_start(options)
-    from flows.table import plan_of, run_table
+    from flows.table import run_table
+    from sermodels.plan import plan_of
 
     plan = plan_of(options.protocols, options.folds, options.seeds, options.stages)
     run_table(config, plan, workspace, Path(options.preset).stem, options.dask)
@@ -171,55 +124,118 @@ def results(options: argparse.Namespace) -> None:
     from flows import tracking
     from flows.results import publish_results
 
-    tracking.setup()
+    tracking.check()
     page = publish_results(Path(options.preset).stem, Path(options.docs))
     print(f"Results: {page}")
+
+
+def adopt(options: argparse.Namespace) -> None:
+    """Log what another machine computed."""
+    from flows import adopt as adopting
+    from flows import tracking
+
+    tracking.check()
+    cells, new = adopting.adopt(Path(options.archive), Path(options.preset).stem)
+    print(f"{cells} cells, {new} of them new to MLflow; next: python -m flows results --preset {options.preset}")
 
 
 def evaluate(options: argparse.Namespace) -> None:
     """Evaluate a registered version on recordings that it has not seen."""
     workspace = Path(options.workspace)
     use_workspace(workspace)
+    check_servers()
     from flows.evaluate import evaluate_registered
 
     corpus = Path(options.corpus)
-    print(evaluate_registered(options.model, corpus, workspace, options.emotions, options.skip_unreadable))
+    print(evaluate_registered(options.model, corpus, workspace, options.emotions, options.skip_unreadable == "true"))
 
 
 def export(options: argparse.Namespace) -> None:
     """Export what the registry calls champion and challenger."""
     use_workspace(Path(options.workspace))
+    check_servers()
     from flows.pipeline import export_registered
 
     hifigan, triton = (Path(value) if value else None for value in (options.hifigan, options.triton))
     export_registered(hifigan, triton)
 
 
-def serve(options: argparse.Namespace) -> None:
-    """Fetch the bundles, then become the server: a process that has never imported MLflow or torch."""
+def gate(options: argparse.Namespace) -> None:
+    """Judge a registered version, and say what came of it."""
+    use_workspace(Path(options.workspace))
     from flows import tracking
-    from flows.export import RegistryError, fetch_bundle, nothing_registered
+    from flows.promotion import candidate_of, gate_registered
 
     tracking.setup()
+    candidate_of(options.version)  # what is not there is said before a flow starts
+    gate_registered(options.version)
+
+
+def rollback(options: argparse.Namespace) -> None:
+    """Move the champion back."""
+    use_workspace(Path(options.workspace))
+    from flows.rollback import rollback as move_back
+
+    move_back(options.model, options.to, options.reason)
+
+
+def serve(options: argparse.Namespace) -> None:
+    """Fetch the bundles, then become the server, beside a process that fetches newer ones."""
+    from flows import registry, tracking
+    from flows.served import refresh
+
+    tracking.check()
     served = Path(options.workspace) / "served"
-    if fetch_bundle(served / "champion") is None:
-        if tracking.version_by_alias(tracking.CLASSIFIER_MODEL, tracking.CHAMPION):
-            raise RegistryError("the champion is not exported yet; run: python -m flows export")
-        raise RegistryError(nothing_registered(tracking.CLASSIFIER_MODEL))
-    command = [sys.executable, "-m", "serve", "--bundle", str(served / "champion")]
-    if fetch_bundle(served / "challenger", alias=tracking.CHALLENGER) is not None:
-        command += ["--challenger", str(served / "challenger")]
+    print(f"registry: {refresh(served)}", file=sys.stderr, flush=True)
+    exported = registry.version_by_alias(registry.ONNX_NAMES[registry.CLASSIFIER_MODEL], registry.CHAMPION)
+    version = exported.tags.get("parent_version", "") if exported else ""
+    tracking.end_adopted_run("serve", {"stage": "serving", "model": registry.CLASSIFIER_MODEL, "version": version})
     sys.stdout.flush()
-    os.execv(sys.executable, [*command, "--host", options.host, "--port", options.port])
+    if options.refresh_s:
+        follower = [sys.executable, "-m", "flows", "follow", "--workspace", options.workspace]
+        follower += ["--refresh-s", str(options.refresh_s), "--server", str(os.getpid())]
+        subprocess.Popen(follower, env=os.environ | {"MLFLOW_TRACKING_URI": tracking.tracking_uri()})
+    command = [sys.executable, "-m", "serve", "--bundle", str(served / registry.CHAMPION)]
+    command += ["--challenger", str(served / registry.CHALLENGER), "--host", options.host]
+    command += ["--port", str(options.port)]
+    os.execv(sys.executable, command)  # so that the server has never imported MLflow, and gets the signals itself
+
+
+def follow(options: argparse.Namespace) -> None:
+    """Keep the served bundles up to date until a signal comes."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # nothing to clean up, and no traceback
+    from flows import tracking
+    from flows.served import follow as follow_registry
+
+    tracking.choose_server()
+    follow_registry(Path(options.workspace) / "served", every_s=options.refresh_s, server=options.server)
+
+
+def drift(options: argparse.Namespace) -> None:
+    """Compare a watched server's answers with the training data."""
+    workspace = Path(options.workspace)
+    use_workspace(workspace)
+    from flows.drift import drift as drift_flow
+
+    keys = ("model", "days", "min_records", "min_share", "retrain")
+    drift_flow(Path(options.watch_dir), workspace, **{key: getattr(options, key) for key in keys})
 
 
 COMMANDS = {
     "run": run,
+    "train": run,
+    "synthesize": synthesize,
     "table": table,
     "results": results,
+    "adopt": adopt,
     "evaluate": evaluate,
     "export": export,
+    "gate": gate,
+    "rollback": rollback,
     "serve": serve,
+    "follow": follow,
+    "drift": drift,
+    **UPKEEP,
 }
 
 
@@ -237,13 +253,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def known_error(error: BaseException | None) -> BaseException | None:
+def known_error(error: BaseException) -> BaseException | None:
     """The error that a user can act on, also where closing the run after it failed in turn, as on a full disk."""
-    from sermodels.errors import SermodelsError
+    from sermodels.errors import SermodelsError, causes
 
-    while error is not None and not isinstance(error, SermodelsError):
-        error = error.__cause__ or error.__context__
-    return error
+    if own := next((link for link in causes(error) if isinstance(link, SermodelsError)), None):
+        return own
+    from flows.server_errors import server_error
+
+    return server_error(error)
 
 
 if __name__ == "__main__":

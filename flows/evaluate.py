@@ -5,9 +5,9 @@ from pathlib import Path
 
 from prefect import flow
 
-from flows import tracking
-from flows.export import RegistryError, taught_recordings
-from flows.tracking import RegisteredVersion
+from flows import registry, tracking
+from flows.export import split_recordings
+from flows.registry import RegisteredVersion, RegistryError
 from sermodels.calibration import expected_calibration_error, negative_log_likelihood
 from sermodels.checkpoint import load_tensors
 from sermodels.corpora.labelled import parse_emotion_names, read_labelled
@@ -43,10 +43,10 @@ def evaluate_registered(
     tracking.setup()
     version = named_version(model)
     labelled = read_labelled(corpus, parse_emotion_names(emotion_names))
-    name = f"{version.name} {version.version}"
+    name = registry.described(version)
     tags = {"stage": "evaluation", "model": version.name, "version": str(version.version), "corpus": corpus.name}
     with tempfile.TemporaryDirectory() as scratch, tracking.open_run(f"{name} on {corpus.name}", tags=tags) as run:
-        checkpoint = tracking.fetch_checkpoint(version, Path(scratch) / "model")
+        checkpoint = registry.fetch_checkpoint(version, Path(scratch) / "model")
         labels = tuple(load_tensors(checkpoint)[1]["labels"])
         recordings, notes = unheard(labelled, labels, heard_by(version, Path(scratch)))
         file = Path(scratch) / "predictions.csv"
@@ -67,20 +67,20 @@ def named_version(model: str) -> RegisteredVersion:
     name, at, alias = model.partition("@")
     if not at:
         name, _, alias = model.partition("/")
-    version = tracking.version_by_alias(name, alias) if at else tracking.version_by_number(name, alias)
+    version = registry.version_by_alias(name, alias) if at else registry.version_by_number(name, alias)
     if version is None:
         raise RegistryError(
-            f"{tracking.tracking_uri()}: there is no {model}; name a version as "
-            f"{tracking.CLASSIFIER_MODEL}@{tracking.CHAMPION} or {tracking.CLASSIFIER_MODEL}/1"
+            f"{tracking.shown_uri()}: there is no {model}; name a version as "
+            f"{registry.CLASSIFIER_MODEL}@{registry.CHAMPION} or {registry.CLASSIFIER_MODEL}/1"
         )
     return version
 
 
 def heard_by(version: RegisteredVersion, scratch: Path) -> frozenset[str]:
     """The sha256 of every recording that a version was trained on or chosen by."""
-    training, development = taught_recordings(version, scratch)
+    training, development, _ = split_recordings(version, scratch)
     if not training:
-        print(f"{version.name} {version.version}: MLflow does not hold what it was trained on; nothing is left out")
+        print(f"{registry.described(version)}: MLflow does not hold what it was trained on; nothing is left out")
     return frozenset(utterance.sha256 for utterance in [*training, *development])
 
 

@@ -7,6 +7,8 @@ from prefect.artifacts import create_table_artifact
 from prefect.context import FlowRunContext
 
 from flows import tracking
+from flows.defaults import STAGES
+from flows.promotion import gate_diffusion, gate_task
 from flows.report import StageRow, compare, markdown_table
 from flows.tasks import (
     caching_task,
@@ -21,28 +23,36 @@ from flows.tasks import (
 from flows.tracking import Run
 from sermodels.config import Config
 from sermodels.corpora.demo import DEMO_NOTICE
+from sermodels.errors import ConfigError
 from sermodels.plots import bar_picture
 from sermodels.presets import flatten
-from sermodels.stages.classification import AUGMENTATION, BASELINE, OVERSAMPLING, RECIPES, RETRAINING, Recipe
+from sermodels.stages.classification import AUGMENTATION, BASELINE, OVERSAMPLING, RETRAINING, Recipe
 from sermodels.stages.context import RunContext
 from sermodels.store import StageResult
 
 
 @flow(name="speech-emotion-recognition", log_prints=True, validate_parameters=False)
-def pipeline(config: Config, workspace: Path, preset: str = "custom", skip_unreadable: bool = False) -> list[StageRow]:
-    """Run every stage of every split under one MLflow run; returns the comparison of stages."""
+def pipeline(
+    config: Config, workspace: Path, preset: str = "custom", skip_unreadable: bool = False, stages: str = STAGES
+) -> list[StageRow]:
+    """Run the stages of every split under one MLflow run; returns the comparison of stages.
+
+    `stages` are the letters of the classifiers that are trained. Raises ConfigError when it names none.
+    """
+    check_stages(stages)
     tracking.setup()
     tags = {"preset": preset, "protocol": config.split.protocol, "workspace": str(workspace.resolve())}
+    tags |= {"stages": stages}
     with tracking.open_run(f"{preset}, protocol {config.split.protocol}", tags=tags | notice_tags(config)) as parent:
         parent.log_params(flatten(config))
         prepared = caching_task(config, workspace, parent, skip_unreadable)
         split_paths = splitting_task(config, workspace, prepared, parent)
         contexts = [RunContext(config, workspace, prepared, path) for path in split_paths]
-        stages = [run_split(context, parent, len(contexts) > 1) for context in contexts]
-        by_recipe = {recipe.name: [results[recipe.name] for results in stages] for recipe in RECIPES}
+        results = [run_split(context, parent, len(contexts) > 1, stages) for context in contexts]
+        by_recipe = {name: [split[name] for split in results] for name in results[0]}
         rows = compare(by_recipe, config.corpus.emotions)
-        promote_best([result for results in by_recipe.values() for result in results])
         publish(parent, rows, config)
+        gate_task(parent, [result for several in by_recipe.values() for result in several])
         export_task(parent)
     return rows
 
@@ -55,15 +65,35 @@ def export_registered(hifigan: Path | None = None, triton: Path | None = None) -
         return export_task(parent, hifigan, triton)
 
 
-def run_split(context: RunContext, parent: Run, several: bool) -> dict[str, StageResult]:
-    """All stages of one split; returns the results of the classifier stages by name."""
+def check_stages(stages: str) -> None:
+    """Raise ConfigError unless the letters name stages, and those that they build on."""
+    if not stages or set(stages) - set(STAGES):
+        raise ConfigError(f"stages {stages!r}: name one or more of {', '.join(STAGES)}, as in {STAGES}")
+    if "C" in stages and not {"A", "B"} <= set(stages):
+        raise ConfigError(f"stages {stages!r}: C trains on clips that A and B help to make; name ABC")
+
+
+def run_split(context: RunContext, parent: Run, several: bool, stages: str) -> dict[str, StageResult]:
+    """The stages of one split; returns the results of the classifier stages by name."""
     suffix = f", {context.split().name}" if several else ""
 
     def classify(recipe: Recipe, synthetic: StageResult | None = None) -> StageResult:
         named = classifier_task.with_options(name=recipe.name, task_run_name=recipe.name + suffix)
         return named(context, recipe, parent, recipe.name + suffix, synthetic)
 
-    baseline, augmented = classify(BASELINE), classify(AUGMENTATION)
+    results = {recipe.name: classify(recipe) for recipe in (BASELINE, AUGMENTATION) if recipe.letter in stages}
+    if RETRAINING.letter in stages:
+        synthetic = run_diffusion_stages(context, parent, suffix, results[BASELINE.name], results[AUGMENTATION.name])
+        results[RETRAINING.name] = classify(RETRAINING, synthetic)
+    if OVERSAMPLING.letter in stages:
+        results[OVERSAMPLING.name] = classify(OVERSAMPLING)
+    return results
+
+
+def run_diffusion_stages(
+    context: RunContext, parent: Run, suffix: str, baseline: StageResult, augmented: StageResult
+) -> StageResult:
+    """The stages around the diffusion model; returns its synthetic clips."""
     embedding = embedding_task.with_options(task_run_name="embedding" + suffix)(
         context, augmented, parent, "embedding" + suffix
     )
@@ -73,24 +103,11 @@ def run_split(context: RunContext, parent: Run, several: bool) -> dict[str, Stag
     synthetic = synthesis_task.with_options(task_run_name="synthesis" + suffix)(
         context, diffusion, baseline, parent, "synthesis" + suffix
     )
+    gate_diffusion(diffusion, synthetic)
     editing_task.with_options(task_run_name="editing" + suffix)(
         context, diffusion, baseline, parent, "editing" + suffix
     )
-    return {
-        BASELINE.name: baseline,
-        AUGMENTATION.name: augmented,
-        RETRAINING.name: classify(RETRAINING, synthetic),
-        OVERSAMPLING.name: classify(OVERSAMPLING),
-    }
-
-
-def promote_best(results: list[StageResult]) -> None:
-    """Make the candidate with the best development UAR the champion, and the next one the challenger."""
-    by_uar = sorted(results, key=lambda result: -float(result.read("figures.json")["development"]["uar"]))
-    versions = [tracking.find_version(tracking.CLASSIFIER_MODEL, result.key) for result in by_uar]
-    found = [version for version in versions if version is not None]
-    if found and tracking.promote(tracking.CLASSIFIER_MODEL, found[0]) and len(found) > 1:
-        tracking.challenge(tracking.CLASSIFIER_MODEL, found[1])
+    return synthetic
 
 
 def publish(parent: Run, rows: list[StageRow], config: Config) -> None:

@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from flows import tracking
-from flows.export import RegistryError
+from flows.registry import RegistryError
 from flows.results_page import title_of, write_results
 from flows.results_synthetic import synthetic_rows, synthetic_section
 from flows.tracking import FinishedRun
@@ -22,12 +22,12 @@ from sermodels.calibration import (
 )
 from sermodels.evaluation import figures
 from sermodels.files import write_json
-from sermodels.predictions import Predictions, joined, read_predictions
+from sermodels.predictions import Predictions, averaged, joined, read_predictions
 from sermodels.statistics import accuracy, difference, holm, interval, mcnemar_p, permutation_p
 
-PREDICTIONS = {"test": "predictions-test.csv", "development": "predictions-development.csv"}
+PARTS = ("development", "test")
 KINDS = ("corpus", "sex")
-COMPARED = (("B", "A"), ("C", "B"), ("D", "B"), ("C", "D"))
+COMPARED = (("B", "A"), ("C", "B"), ("D", "B"), ("C", "D"), ("R", "B"))
 
 
 def publish_results(table: str, docs: Path) -> Path:
@@ -35,10 +35,11 @@ def publish_results(table: str, docs: Path) -> Path:
     groups = read_groups(table)
     if not groups:
         raise RegistryError(
-            f"{tracking.tracking_uri()}: no finished cell of table {table}; run: python -m flows table --preset {table}"
+            f"{tracking.shown_uri()}: no finished cell of table {table}; run: python -m flows table --preset {table}"
         )
-    rows = [row_of(group) for group in groups]
-    tests = {title_of(row): group.test for row, group in zip(rows, groups, strict=True)}
+    shown = [*groups, *(together for group in groups if (together := ensemble_of(group)))]
+    rows = [row_of(group) for group in shown]
+    tests = {title_of(row): group.test for row, group in zip(rows, shown, strict=True)}
     command = f"python -m flows results --preset {table}"
     made = synthetic_rows(table)
     write_json(docs / "results-synthetic.json", made)
@@ -69,6 +70,8 @@ class Group:
     corpora: str
     letter: str
     cells: tuple[Cell, ...]
+    members: tuple[Cell, ...] = ()
+    """Of an ensemble, whose cells have the mean of their probabilities: the cells of all seeds."""
 
     @cached_property
     def test(self) -> Predictions:
@@ -78,7 +81,7 @@ class Group:
     @property
     def seeds(self) -> list[str]:
         """The seeds, in order."""
-        return sorted({cell.run.tags["seed"] for cell in self.cells}, key=int)
+        return sorted({cell.run.tags["seed"] for cell in self.members or self.cells}, key=int)
 
     @property
     def splits(self) -> list[str]:
@@ -89,6 +92,18 @@ class Group:
         """Test predictions of these splits and seeds, in their order."""
         by_place = {cell.place: cell.test for cell in self.cells}
         return joined([by_place[place] for place in places])
+
+
+def ensemble_of(group: Group) -> Group | None:
+    """The mean of the seeds' classifiers, if each split ran with the same several seeds."""
+    by_split = [[cell for cell in group.cells if cell.run.tags["split"] == split] for split in group.splits]
+    if len({tuple(cell.run.tags["seed"] for cell in cells) for cells in by_split}) > 1 or len(by_split[0]) < 2:
+        return None
+    cells = tuple(
+        Cell(several[0].run, *(averaged([getattr(cell, part) for cell in several]) for part in PARTS))
+        for several in by_split
+    )
+    return replace(group, cells=cells, members=group.cells)
 
 
 def read_groups(table: str) -> list[Group]:
@@ -112,8 +127,8 @@ def read_groups(table: str) -> list[Group]:
 def _read(run: FinishedRun) -> Cell:
     """A run with its predictions."""
     with tempfile.TemporaryDirectory() as folder:
-        files = {part: tracking.fetch_file(run.run_id, name, Path(folder)) for part, name in PREDICTIONS.items()}
-        return Cell(run, read_predictions(files["development"]), read_predictions(files["test"]))
+        files = [tracking.fetch_file(run.run_id, f"predictions-{part}.csv", Path(folder)) for part in PARTS]
+        return Cell(run, *map(read_predictions, files))
 
 
 def row_of(group: Group) -> dict[str, Any]:
@@ -123,13 +138,14 @@ def row_of(group: Group) -> dict[str, Any]:
     per_seed = [
         figures(part.truth, part.probabilities, part.labels)["uar"]
         for seed in group.seeds
-        for part in [joined([cell.test for cell in group.cells if cell.run.tags["seed"] == seed])]
+        for part in [joined([cell.test for cell in (group.members or group.cells) if cell.run.tags["seed"] == seed])]
     ]
     found = figures(test.truth, test.probabilities, test.labels, {kind: test.groups[kind] for kind in KINDS})
     return {
         "protocol": group.protocol,
         "corpora": group.corpora,
         "stage": group.letter,
+        "members": len(group.seeds) if group.members else 1,
         "backbone": tags["backbone"],
         "weights": tags["weights"],
         "recipe": tags["recipe"],
@@ -155,7 +171,7 @@ def row_of(group: Group) -> dict[str, Any]:
         },
         "gap": float(np.mean([cell.run.metrics["gap"] for cell in group.cells])),
         "optimizer_steps": round(float(np.mean([cell.run.metrics["optimizer_steps"] for cell in group.cells]))),
-        "runs": [cell.run.run_id for cell in group.cells],
+        "runs": [cell.run.run_id for cell in group.members or group.cells],
     }
 
 

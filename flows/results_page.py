@@ -19,7 +19,13 @@ PROTOCOLS = {
     "corpus": "A corpus that was not trained on (protocol `corpus`)",
     "seed": "Speaker-dependent, for comparison with published numbers (protocol `seed`)",
 }
-STAGES = {"A": "A baseline", "B": "B augmentation", "C": "C real + synthetic", "D": "D oversampling"}
+STAGES = {
+    "A": "A baseline",
+    "B": "B augmentation",
+    "C": "C real + synthetic",
+    "D": "D oversampling",
+    "R": "R = B, refitted",
+}
 HEAD = """# Results
 
 Written by `{command}` from the runs in MLflow; nothing here was typed by hand. Every figure is of real recordings.
@@ -61,7 +67,17 @@ def write_results(
 
 def title_of(row: Row) -> str:
     """What tells a row from the others."""
-    return f"{row['protocol']} {row['corpora']} {row['stage']}"
+    return f"{row['protocol']} {row['corpora']} {letter_of(row)}"
+
+
+def letter_of(row: Row) -> str:
+    """The stage's letter, and of an ensemble how many classifiers it is the mean of."""
+    return str(row["stage"]) + (f"x{row['members']}" if row["members"] > 1 else "")
+
+
+def stage_of(row: Row) -> str:
+    """The stage's name, and of an ensemble how many classifiers it is the mean of."""
+    return STAGES[row["stage"]] + (f", mean of {row['members']} seeds" if row["members"] > 1 else "")
 
 
 def interval_of(row: Row, name: str) -> str:
@@ -70,13 +86,20 @@ def interval_of(row: Row, name: str) -> str:
 
 
 def _figures_table(rows: Sequence[Row]) -> str:
-    """Headline figures."""
-    head = ("corpora", "stage", "backbone", "weights", "folds", "seeds", "clips", "UAR", "WA", "macro-F1", "gap")
-    return table_of(head, [
-        (row["corpora"], STAGES[row["stage"]], row["backbone"], row["weights"], _folds(row), len(row["seeds"]),
-         row["clips"], interval_of(row, "uar"), interval_of(row, "wa"), f"{row['macro_f1']:.3f}", f"{row['gap']:.3f}")
+    """Headline figures, and below them what the networks started from."""
+    head = ("corpora", "stage", "backbone", "folds", "seeds", "clips", "UAR", "WA", "macro-F1", "gap")
+    table = table_of(head, [
+        (row["corpora"], stage_of(row), row["backbone"], _folds(row), len(row["seeds"]), row["clips"],
+         interval_of(row, "uar"), interval_of(row, "wa"), f"{row['macro_f1']:.3f}", f"{row['gap']:.3f}")
         for row in rows
     ])  # fmt: skip
+    origins: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        origins.setdefault((row["backbone"], row["weights"]), []).append(letter_of(row))
+    lines = [
+        f"Started from, {backbone} ({', '.join(stages)}): {weights}." for (backbone, weights), stages in origins.items()
+    ]
+    return table + "\n" + "\n\n".join(lines) + "\n"
 
 
 def _groups_table(rows: Sequence[Row]) -> str:
@@ -86,7 +109,7 @@ def _groups_table(rows: Sequence[Row]) -> str:
     sexes = sorted({name for row in rows for name in row["uar_by_sex"]})
     head = ("stage", *(f"recall {name}" for name in emotions), *(f"UAR {name}" for name in [*corpora, *sexes]))
     return table_of(head, [
-        (STAGES[row["stage"]], *(_number(row["recall"].get(name)) for name in emotions),
+        (stage_of(row), *(_number(row["recall"].get(name)) for name in emotions),
          *(_number(row["uar_by_corpus"].get(name)) for name in corpora),
          *(_number(row["uar_by_sex"].get(name)) for name in sexes))
         for row in rows
@@ -97,7 +120,7 @@ def _calibration_table(rows: Sequence[Row]) -> str:
     """Whether the probabilities can be believed."""
     head = ("stage", "ECE", "NLL", "temperature from development clips", "ECE after", "NLL after")
     names = ("ece", "nll", "temperature", "ece_scaled", "nll_scaled")
-    return table_of(head, [(STAGES[row["stage"]], *(_number(row[name]) for name in names)) for row in rows])
+    return table_of(head, [(stage_of(row), *(_number(row[name]) for name in names)) for row in rows])
 
 
 def _comparison_table(rows: Sequence[Row]) -> str:
@@ -114,8 +137,8 @@ def _comparison_table(rows: Sequence[Row]) -> str:
 
 def _confusion(row: Row, test: Predictions, pictures: Path) -> str:
     """A confusion matrix as a picture."""
-    title = f"{STAGES[row['stage']]}, {row['corpora']}, {row['protocol']}: UAR {row['uar']:.3f}"
-    name = f"confusion-{row['protocol']}-{row['corpora'].replace(', ', '-')}-{row['stage']}.png"
+    title = f"{stage_of(row)}, {row['corpora']}, {row['protocol']}: UAR {row['uar']:.3f}"
+    name = f"confusion-{row['protocol']}-{row['corpora'].replace(', ', '-')}-{letter_of(row)}.png"
     picture = confusion_picture(confusion(test.truth, test.probabilities), test.labels, title)
     save_figure(picture, pictures / name)
     return f"![{title}](results/{name})"
@@ -123,7 +146,7 @@ def _confusion(row: Row, test: Predictions, pictures: Path) -> str:
 
 def _overview(rows: Sequence[Row], title: str) -> Figure:
     """UAR of each row with its interval."""
-    names = [f"{row['stage']}, {row['corpora']}" for row in rows]
+    names = [f"{letter_of(row)}, {row['corpora']}" for row in rows]
     values = np.array([[row["uar"], row["uar_low"], row["uar_high"]] for row in rows])
     return interval_picture(names, values, title, "UAR")
 
@@ -132,7 +155,8 @@ def _provenance(rows: Sequence[Row]) -> str:
     """Which recipe and how many MLflow runs are behind each row."""
     head = ("protocol", "corpora", "stage", "recipe", "optimiser steps", "MLflow runs")
     return "## Where the rows come from\n\n" + table_of(head, [
-        (row["protocol"], row["corpora"], row["stage"], f"`{row['recipe']}`", row["optimizer_steps"], len(row["runs"]))
+        (row["protocol"], row["corpora"], letter_of(row), f"`{row['recipe']}`", row["optimizer_steps"],
+         len(row["runs"]))
         for row in rows
     ])  # fmt: skip
 

@@ -11,7 +11,9 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.context import TaskRunContext
 
-from flows import tracking
+from flows import registry, tracking
+from flows.defaults import HOUR_S
+from flows.retries import IO_TASK
 from flows.tracking import Run
 from sermodels.classifier_checkpoint import CLASSIFIER_FILE
 from sermodels.config import Config
@@ -23,7 +25,7 @@ from sermodels.stages.context import RunContext, read_utterances, utterance_json
 from sermodels.stages.diffusion import DENOISER_FILE, run_diffusion
 from sermodels.stages.editing import run_editing
 from sermodels.stages.embedding import run_embedding
-from sermodels.stages.synthesis import run_synthesis
+from sermodels.stages.synthesis import draw_part, run_synthesis
 from sermodels.store import StageResult
 
 NO_TAGS: Mapping[str, str] = MappingProxyType({})
@@ -105,7 +107,7 @@ def flat_numbers(figures: Mapping[str, Any]) -> dict[str, float]:
     return flat
 
 
-@task(name="caching", cache_policy=NO_CACHE)
+@task(name="caching", cache_policy=NO_CACHE, timeout_seconds=12 * HOUR_S, **IO_TASK)
 def caching_task(config: Config, workspace: Path, parent: Run, skip_unreadable: bool) -> StageResult:
     """Collect the corpus and fill the log-mel cache."""
     with tracking.open_run("caching", tags={"stage": "caching"}, parent=parent) as run:
@@ -119,13 +121,14 @@ def caching_task(config: Config, workspace: Path, parent: Run, skip_unreadable: 
         log_stage(run, prepared, "corpus.json", "*.png")
         rows = [utterance_json(utterance) for utterance in read_utterances(prepared)]
         tracking.log_dataset(run, rows, name="corpus", digest=described["digest"], context="corpus")
+        parent.set_tags({tracking.CORPUS_TAG: report.corpus_digest})
         tracking.log_dataset(parent, rows, name="corpus", digest=described["digest"], context="corpus")
         for note in [*described["notes"], *([report.message()] if report.unreadable else [])]:
             print(note)
     return prepared
 
 
-@task(name="splitting", cache_policy=NO_CACHE)
+@task(name="splitting", cache_policy=NO_CACHE, **IO_TASK)
 def splitting_task(config: Config, workspace: Path, prepared: StageResult, parent: Run) -> list[Path]:
     """Decide who is trained on, who chooses the epoch and who is tested."""
     paths = run_splitting(config, workspace, prepared)
@@ -134,13 +137,13 @@ def splitting_task(config: Config, workspace: Path, prepared: StageResult, paren
     return paths
 
 
-@task(name="classifier", cache_policy=NO_CACHE)
+@task(name="classifier", cache_policy=NO_CACHE, **IO_TASK)
 def classifier_task(
     context: RunContext,
     recipe: Recipe,
     parent: Run,
     run_name: str,
-    synthetic: StageResult | None = None,
+    given: StageResult | None = None,
     *,
     register: bool = True,
     tags: Mapping[str, str] = NO_TAGS,
@@ -150,7 +153,7 @@ def classifier_task(
     own_tags = stage_tags(context, recipe.name, recipe.letter) | {"backbone": config.classifier.backbone}
     with tracking.open_run(run_name, tags={**own_tags, **tags}, parent=parent) as run:
         report = epoch_reporter(run, config.training.epochs, f"epochs of {run_name}")
-        result = run_classification(context, recipe, synthetic=synthetic, on_epoch=report)
+        result = run_classification(context, recipe, given=given, on_epoch=report)
         log_stage(run, result, "*.json", "*.csv", "*.png", "*.md")
         _log_split_datasets(run, context)
         figures = result.read("figures.json")
@@ -169,21 +172,23 @@ def _register_classifier(context: RunContext, recipe: Recipe, result: StageResul
     }
     file = result.folder / CLASSIFIER_FILE
     card = (result.folder / CARD_FILE).read_text(encoding="utf-8")
-    tracking.register_classifier(
+    registry.register_classifier(
         file, n_mels=config.front_end.n_mels, labels=config.corpus.emotions, tags=tags, card=card
     )
 
 
 def version_tags(context: RunContext, result: StageResult, letter: str) -> dict[str, str]:
     """What tells registered versions apart."""
-    described = context.prepared.read("corpus.json")
+    config, described = context.config, context.prepared.read("corpus.json")
+    sound = [config.front_end.model_dump(), config.clip.level, config.corpus.emotions]
     return {
         tracking.STAGE_KEY_TAG: result.key,
         "stage": result.name,
         "letter": letter,
         "split": context.split().name,
         "data_digest": described["digest"],
-        "synthetic_speech": str("demo" in context.config.corpus.names).lower(),
+        "synthetic_speech": str("demo" in config.corpus.names).lower(),
+        registry.SOUND_TAG: sha256_of_json(sound)[:12],
     }
 
 
@@ -196,7 +201,7 @@ def _log_split_datasets(run: Run, context: RunContext) -> None:
         tracking.log_dataset(run, rows, name=f"{split.name} {part}", digest=split.digest(), context=part)
 
 
-@task(name="embedding", cache_policy=NO_CACHE)
+@task(name="embedding", cache_policy=NO_CACHE, **IO_TASK)
 def embedding_task(context: RunContext, trained: StageResult, parent: Run, run_name: str) -> StageResult:
     """Embed the training clips and compute the emotions' centroids."""
     with tracking.open_run(run_name, tags=stage_tags(context, "embedding"), parent=parent) as run:
@@ -205,7 +210,7 @@ def embedding_task(context: RunContext, trained: StageResult, parent: Run, run_n
     return result
 
 
-@task(name="diffusion", cache_policy=NO_CACHE)
+@task(name="diffusion", cache_policy=NO_CACHE, **IO_TASK)
 def diffusion_task(
     context: RunContext, embedding: StageResult, parent: Run, run_name: str, *, register: bool = True
 ) -> StageResult:
@@ -218,7 +223,7 @@ def diffusion_task(
         )
         log_stage(run, result, "*.json", "curves.png")
         if register:
-            version = tracking.register_diffusion(
+            registry.register_diffusion(
                 result.folder / DENOISER_FILE,
                 n_mels=config.front_end.n_mels,
                 frames=config.diffusion.frames,
@@ -226,11 +231,10 @@ def diffusion_task(
                 tags=version_tags(context, result, ""),
                 card=diffusion_card(config, context.split()),
             )
-            tracking.promote(tracking.DIFFUSION_MODEL, version)
     return result
 
 
-@task(name="synthesis", cache_policy=NO_CACHE)
+@task(name="synthesis", cache_policy=NO_CACHE, **IO_TASK)
 def synthesis_task(
     context: RunContext,
     diffusion: StageResult,
@@ -248,7 +252,14 @@ def synthesis_task(
     return result
 
 
-@task(name="editing", cache_policy=NO_CACHE)
+@task(name="synthesis part", cache_policy=NO_CACHE, **IO_TASK)
+def synthesis_part_task(context: RunContext, diffusion: StageResult, judge: StageResult, part: int, parts: int) -> None:
+    """Draw every `parts`-th shard of the synthetic clips, at the same time as the other parts, for `synthesis`."""
+    progress = progress_in_prefect(f"synthetic clips drawn, part {part + 1} of {parts}")
+    draw_part(context, diffusion, judge, part=part, parts=parts, on_progress=progress)
+
+
+@task(name="editing", cache_policy=NO_CACHE, **IO_TASK)
 def editing_task(
     context: RunContext, diffusion: StageResult, judge: StageResult, parent: Run, run_name: str
 ) -> StageResult:
@@ -259,7 +270,7 @@ def editing_task(
     return result
 
 
-@task(name="export", cache_policy=NO_CACHE)
+@task(name="export", cache_policy=NO_CACHE, timeout_seconds=2 * HOUR_S, **IO_TASK)
 def export_task(parent: Run, hifigan: Path | None = None, triton: Path | None = None) -> list[str]:
     """Export the champion and the challenger to ONNX, and register the graphs beside them."""
     from flows.export import export_champion

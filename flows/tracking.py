@@ -1,45 +1,44 @@
-"""All that is said to MLflow: runs, parameters, metrics, datasets, models and the registry."""
+"""Runs in MLflow: opened and closed, with parameters, metrics, datasets and artifacts."""
 
 import json
 import os
 import shutil
-import socket
 import subprocess
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import mlflow
-import mlflow.onnx
-import mlflow.pyfunc
-import numpy as np
-import onnx
 import pandas as pd
 from matplotlib.figure import Figure
 from mlflow import MlflowClient
 from mlflow.data.dataset_source_registry import get_dataset_source_from_json
 from mlflow.data.pandas_dataset import from_pandas
-from mlflow.entities import Dataset, DatasetInput, InputTag
-from mlflow.entities.model_registry import ModelVersion
+from mlflow.entities import Dataset, DatasetInput, Experiment, InputTag, RunInfo
 from mlflow.exceptions import MlflowException
-from mlflow.models import ModelSignature
-from mlflow.types.schema import ColSpec, Schema, TensorSpec
 
-RegisteredVersion = ModelVersion
+from flows.migration import up_to_date
+from flows.server_errors import ServerError, masked
+from flows.sweeper import close_abandoned_runs, close_children, close_dead_runs, owner_tags
+from sermodels.files import check_free
+
 EXPERIMENT = "sermodels"
-CLASSIFIER_MODEL = "ser-classifier"
-DIFFUSION_MODEL = "ser-diffusion"
-CHAMPION, CHALLENGER = "champion", "challenger"
-ONNX_NAMES = {CLASSIFIER_MODEL: "ser-classifier-onnx", DIFFUSION_MODEL: "ser-diffusion-onnx"}
-ONNX_REQUIREMENTS = ("numpy", "onnx", "onnxruntime-gpu")
-BUNDLE_ARTIFACTS = "bundle-{alias}"
 ROOT = Path(__file__).resolve().parents[1]
-HOST_TAG, PROCESS_TAG = "sermodels.host", "sermodels.process"
-STAGE_KEY_TAG, EXPORT_KEY_TAG = "stage_key", "export_key"
-EXAMPLE_FRAMES = 32
-MODEL_REQUIREMENTS = ("torch", "torchvision", "numpy", "pydantic", "safetensors", "jaxtyping")
+STAGE_KEY_TAG = "stage_key"
+CORPUS_TAG = "corpus_digest"
+"""On a pipeline's run: the digest of all that its corpus folders held, unreadable recordings included."""
+NEEDED_BYTES = 1_000_000_000
+"""Of free space for artifacts on a local disk."""
+BACKENDS = ("http", "https", "sqlite", "postgresql", "mysql", "mssql", "databricks")
+RETRIES, TIMEOUT = "MLFLOW_HTTP_REQUEST_MAX_RETRIES", "MLFLOW_HTTP_REQUEST_TIMEOUT"
+PATIENCE = {RETRIES: "5", TIMEOUT: "60"}
+"""A server may be away for a minute; MLflow's own patience is four minutes a request."""
+QUIET = {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
+"""A run fetches dozens of small artifacts, and a bar for each would hide what it says."""
+IMPATIENCE = {RETRIES: "1", TIMEOUT: "20"}
 
 
 @dataclass(frozen=True)
@@ -59,6 +58,9 @@ class Run:
     """An open MLflow run, and what the stages report to it."""
 
     run_id: str
+    experiment_id: str
+    tracking_uri: str
+    """Where it is kept: tasks on the workers of a cluster have another environment than their flow."""
 
     def log_epoch(self, record: Mapping[str, float]) -> None:
         """All metrics of one epoch in one request."""
@@ -100,18 +102,73 @@ class Run:
 
 
 def setup() -> None:
-    """Choose the tracking server and the experiment, close runs whose process died.
+    """Choose the tracking server and the experiment, close runs that nothing works on any more.
 
-    MLFLOW_TRACKING_URI wins; without it everything goes to `mlflow.db` in the working directory. Under `mlflow run`
-    the experiment is that of the run which is waiting to be adopted.
+    MLFLOW_TRACKING_URI wins; without it everything goes to `mlflow.db` in the working directory, whose tables are made
+    first. Under `mlflow run` the experiment is that of the run which is waiting to be adopted. Raises ServerError.
     """
+    with up_to_date(choose_server()):
+        experiment = _experiment()
+    # By its number once more: of two processes that create the name at once, MLflow leaves one in another experiment.
+    mlflow.set_experiment(experiment_id=experiment.experiment_id)
+    close_dead_runs(experiment.experiment_id)
+    close_abandoned_runs(experiment.experiment_id)
+
+
+def choose_server() -> str:
+    """The address that MLFLOW_TRACKING_URI names, or of `mlflow.db` in the working directory. Raises ServerError."""
+    for name, value in (PATIENCE | QUIET).items():
+        os.environ.setdefault(name, value)
     if not os.environ.get("MLFLOW_TRACKING_URI"):
         mlflow.set_tracking_uri(f"sqlite:///{Path.cwd() / 'mlflow.db'}")
+    uri = tracking_uri()
+    if uri.partition(":")[0].partition("+")[0] not in BACKENDS:
+        raise ServerError(
+            f"MLFLOW_TRACKING_URI={masked(uri)}: not the address of a tracking server; allowed are http://host:port, "
+            "sqlite:////folder/mlflow.db and postgresql://user:password@host/database"
+        )
+    return uri
+
+
+def check() -> None:
+    """`setup` by a client that does not wait for a server to come back. Raises ServerError and MLflow's own errors."""
+    with _impatience():
+        setup()
+
+
+def check_artifacts() -> None:
+    """Look at the artifact store; raises StorageError where a local disk lacks room, and what a remote one refuses."""
+    location = _experiment().artifact_location
+    if (place := urlsplit(location)).scheme in ("", "file"):
+        check_free(Path(place.path), needed_bytes=NEEDED_BYTES)
+        return
+    with _impatience():
+        mlflow.artifacts.list_artifacts(artifact_uri=f"{location}/check")
+
+
+def _experiment() -> Experiment:
+    """The experiment of the runs, which exists now."""
     if adopted := os.environ.get("MLFLOW_RUN_ID"):
-        experiment = mlflow.set_experiment(experiment_id=mlflow.get_run(adopted).info.experiment_id)
-    else:
-        experiment = mlflow.set_experiment(os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT))
-    _close_dead_runs(experiment.experiment_id)
+        return mlflow.set_experiment(experiment_id=mlflow.get_run(adopted).info.experiment_id)
+    return mlflow.set_experiment(os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT))
+
+
+def experiment_id() -> str:
+    """The experiment of the runs, as MLflow names it."""
+    return str(_experiment().experiment_id)
+
+
+@contextmanager
+def _impatience() -> Iterator[None]:
+    """Fewer retries for a while, unless the user chose how many; MLflow reads it from the environment alone."""
+    before = {name: os.environ.get(name) for name in IMPATIENCE}
+    own = {name: value for name, value in IMPATIENCE.items() if before[name] in (None, PATIENCE[name])}
+    os.environ.update(own)
+    try:
+        yield
+    finally:
+        for name in own:
+            os.environ[name] = before[name] or PATIENCE[name]
 
 
 def tracking_uri() -> str:
@@ -119,24 +176,9 @@ def tracking_uri() -> str:
     return str(mlflow.get_tracking_uri())
 
 
-def _close_dead_runs(experiment_id: str) -> None:
-    """Mark as KILLED the running runs of this host whose process is gone."""
-    client = MlflowClient()
-    query = f"attributes.status = 'RUNNING' and tags.`{HOST_TAG}` = '{socket.gethostname()}'"
-    for run in client.search_runs([experiment_id], query):
-        if not _is_alive(int(run.data.tags[PROCESS_TAG])):
-            client.set_terminated(run.info.run_id, "KILLED")
-
-
-def _is_alive(process: int) -> bool:
-    """Whether a process of this number exists, be it ours or another user's."""
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+def shown_uri() -> str:
+    """Where the runs are kept, without a password."""
+    return masked(tracking_uri())
 
 
 @contextmanager
@@ -145,22 +187,64 @@ def open_run(name: str, *, tags: Mapping[str, str], parent: Run | None = None) -
     adopted = (
         os.environ.pop("MLFLOW_RUN_ID", None) if parent is None else None
     )  # left there, a child would adopt it too
-    own_tags = {HOST_TAG: socket.gethostname(), PROCESS_TAG: str(os.getpid()), **tags}
+    own_tags = {**owner_tags(), **tags}
     if adopted:
         active = mlflow.start_run(run_id=adopted)
         mlflow.set_tags({**own_tags, "mlflow.runName": name})
+    elif parent:
+        mlflow.set_tracking_uri(parent.tracking_uri)
+        active = mlflow.start_run(
+            run_name=name,
+            experiment_id=parent.experiment_id,
+            nested=True,
+            parent_run_id=parent.run_id,
+            tags=own_tags,
+        )
     else:
-        parent_id = parent.run_id if parent else None
-        active = mlflow.start_run(run_name=name, nested=parent is not None, parent_run_id=parent_id, tags=own_tags)
+        active = mlflow.start_run(run_name=name, tags=own_tags)
     status = "FAILED"
     try:
-        yield Run(active.info.run_id)
+        yield Run(active.info.run_id, active.info.experiment_id, tracking_uri())
         status = "FINISHED"
     except KeyboardInterrupt:
         status = "KILLED"
         raise
     finally:
+        _end_run(status, active.info if parent is None else None)
+
+
+def _end_run(status: str, top: RunInfo | None) -> None:
+    """End the open run, and what lost processes left running below it if it is a `top` one.
+
+    After an error the server may be gone: then the next start marks the run as KILLED.
+    """
+    if status == "FINISHED":
+        if top:
+            close_children(top)
         mlflow.end_run(status)
+        return
+    try:
+        with _impatience():
+            if top:
+                close_children(top)
+            mlflow.end_run(status)
+    except MlflowException as error:
+        print(f"the run could not be marked as {status}: {str(error).splitlines()[0][:200]}")
+
+
+def end_adopted_run(name: str, tags: Mapping[str, str]) -> None:
+    """Under `mlflow run`, end its run FINISHED here, before the process becomes another program.
+
+    However that program or mlflow is stopped, no run stays RUNNING. On Ctrl-C mlflow marks every run FAILED.
+    """
+    if os.environ.get("MLFLOW_RUN_ID"):
+        with open_run(name, tags=tags):
+            pass
+
+
+def is_unreachable(error: object) -> bool:
+    """Whether an error says that the tracking server or its database did not answer, and not that it refused."""
+    return isinstance(error, MlflowException) and error.error_code in ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE")
 
 
 def log_dataset(run: Run, rows: Sequence[Mapping[str, str]], *, name: str, digest: str, context: str) -> None:
@@ -175,134 +259,16 @@ def log_dataset(run: Run, rows: Sequence[Mapping[str, str]], *, name: str, diges
     MlflowClient().log_inputs(run.run_id, datasets=[tagged])
 
 
-def register_classifier(
-    file: Path, *, n_mels: int, labels: Sequence[str], tags: Mapping[str, str], card: str
-) -> ModelVersion:
-    """Log a classifier as the open run's model and register it: log-mels (clip, mel, frame) in dB to probabilities.
-
-    `card`, the model card in Markdown, is the version's description.
-    """
-    signature = ModelSignature(
-        inputs=Schema([TensorSpec(np.dtype(np.float32), (-1, n_mels, -1))]),
-        outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, len(labels)), "probabilities")]),
-    )
-    example = np.zeros((1, n_mels, EXAMPLE_FRAMES), dtype=np.float32)
-    return _register(CLASSIFIER_MODEL, file, signature, example, tags, card)
-
-
-def register_diffusion(
-    file: Path, *, n_mels: int, frames: int, labels: Sequence[str], tags: Mapping[str, str], card: str
-) -> ModelVersion:
-    """Log a diffusion model as the open run's and register it: rows of emotion and number to log-mels in dB.
-
-    `card`, the model card in Markdown, is the version's description.
-    """
-    signature = ModelSignature(
-        inputs=Schema([ColSpec("string", "emotion"), ColSpec("long", "number")]),
-        outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, n_mels, frames), "log_mel")]),
-    )
-    example = pd.DataFrame({"emotion": [labels[0]], "number": [0]})
-    return _register(DIFFUSION_MODEL, file, signature, example, tags, card)
-
-
-def _register(
-    name: str, file: Path, signature: ModelSignature, example: Any, tags: Mapping[str, str], card: str
-) -> ModelVersion:
-    """A new version, or the version that the same stage result has already. MLflow tries it on the example."""
-    if known := find_version(name, tags[STAGE_KEY_TAG]):
-        return known
-    logged = mlflow.pyfunc.log_model(
-        name="model",
-        loader_module="sermodels.pyfunc",
-        data_path=str(file),
-        code_paths=[str(ROOT / "sermodels")],
-        signature=signature,
-        input_example=example,
-        pip_requirements=list(MODEL_REQUIREMENTS),
-    )
-    version = mlflow.register_model(logged.model_uri, name, tags=dict(tags))
-    return MlflowClient().update_model_version(name, version.version, description=card)
-
-
-def find_version(name: str, stage_key: str) -> ModelVersion | None:
-    """The registered version that holds this stage result."""
-    return next(
-        (v for v in MlflowClient().search_model_versions(f"name='{name}'") if v.tags.get(STAGE_KEY_TAG) == stage_key),
-        None,
-    )
-
-
-def promote(name: str, version: ModelVersion) -> bool:
-    """Give the alias `champion` to a version, unless synthetic speech would replace real speech; whether it did."""
-    client = MlflowClient()
-    current = client.get_registered_model(name).aliases.get(CHAMPION)
-    on_real_speech = current and client.get_model_version(name, current).tags.get("synthetic_speech") == "false"
-    if on_real_speech and version.tags["synthetic_speech"] == "true":
-        print(f"{name}: version {current}, trained on real speech, stays champion")
-        return False
-    client.set_registered_model_alias(name, CHAMPION, version.version)
-    print(f"{name}: version {version.version} ({version.tags['stage']}) is champion")
-    return True
-
-
-def challenge(name: str, version: ModelVersion) -> None:
-    """Give the alias `challenger` to a version that stands beside the champion."""
-    MlflowClient().set_registered_model_alias(name, CHALLENGER, version.version)
-    print(f"{name}: version {version.version} ({version.tags['stage']}) is challenger")
-
-
-def version_by_alias(name: str, alias: str) -> ModelVersion | None:
-    """The version that has the alias, or None."""
-    return _found(lambda client: client.get_model_version_by_alias(name, alias))
-
-
-def version_by_number(name: str, number: str) -> ModelVersion | None:
-    """The version with this number, or None."""
-    return _found(lambda client: client.get_model_version(name, number))
-
-
-def _found(ask: Callable[[MlflowClient], ModelVersion]) -> ModelVersion | None:
-    """What the registry answers, or None where it has nothing of the kind."""
-    try:
-        return ask(MlflowClient())
-    except MlflowException as error:
-        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            return None
-        raise
-
-
-def fetch_checkpoint(version: ModelVersion, folder: Path) -> Path:
-    """The safetensors file of a registered version, in `folder`."""
-    uri = MlflowClient().get_model_version_download_uri(version.name, version.version)
-    fetched = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=_made(folder)))
-    return next(fetched.rglob("*.safetensors"))
-
-
-def fetch_data_description(version: ModelVersion, folder: Path) -> tuple[Path | None, list[Path]]:
-    """`corpus.json` and the split files of the run that a version comes from."""
-    client = MlflowClient()
-    parent = client.get_run(str(version.run_id)).data.tags.get("mlflow.parentRunId")
-    if parent is None:
-        return None, []
-    query = f"tags.`mlflow.parentRunId` = '{parent}' and tags.stage = 'caching'"
-    caching = client.search_runs([client.get_run(parent).info.experiment_id], query)
-    if not caching:
-        return None, []
-    described = Path(client.download_artifacts(caching[0].info.run_id, "corpus.json", _made(folder)))
-    splits = Path(client.download_artifacts(parent, "splits", _made(folder)))
-    return described, sorted(splits.glob("*.json"))
-
-
 def fetch_artifacts(run_id: str, place: str, folder: Path) -> None:
     """A run's artifact folder as `folder`, there whole or not at all."""
     scratch = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(scratch, ignore_errors=True)
-    fetched = MlflowClient().download_artifacts(run_id, place, _made(scratch))
+    fetched = MlflowClient().download_artifacts(run_id, place, made(scratch))
     Path(fetched).rename(folder)
     shutil.rmtree(scratch)
 
 
-def _made(folder: Path) -> str:
+def made(folder: Path) -> str:
     """The folder, which exists now."""
     folder.mkdir(parents=True, exist_ok=True)
     return str(folder)
@@ -310,26 +276,25 @@ def _made(folder: Path) -> str:
 
 def finished_runs(tags: Mapping[str, str]) -> list[FinishedRun]:
     """The experiment's finished runs with these tags, the newest first."""
-    client, name = MlflowClient(), os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
-    experiment = client.get_experiment_by_name(name)
+    experiment = mlflow.get_experiment_by_name(os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT))
     if experiment is None:
         return []
     query = " and ".join(["attributes.status = 'FINISHED'", *(f"tags.`{key}` = '{tags[key]}'" for key in tags)])
-    found, token = [], None
-    while True:
-        page = client.search_runs([experiment.experiment_id], query, page_token=token, order_by=["end_time DESC"])
-        found += [
-            FinishedRun(r.info.run_id, r.info.end_time, dict(r.data.tags), dict(r.data.params), dict(r.data.metrics))
-            for r in page
-        ]
-        token = page.token
-        if not token:
-            return found
+    found = mlflow.search_runs([experiment.experiment_id], query, order_by=["end_time DESC"], output_format="list")
+    return [
+        FinishedRun(r.info.run_id, r.info.end_time, dict(r.data.tags), dict(r.data.params), dict(r.data.metrics))
+        for r in found
+    ]
+
+
+def params_of(run_id: str) -> dict[str, str]:
+    """The parameters of a run, as text."""
+    return dict(MlflowClient().get_run(run_id).data.params)
 
 
 def fetch_file(run_id: str, file: str, folder: Path) -> Path:
     """An artifact of a run, in `folder`."""
-    return Path(MlflowClient().download_artifacts(run_id, file, _made(folder)))
+    return Path(MlflowClient().download_artifacts(run_id, file, made(folder)))
 
 
 def git_commit() -> str:
@@ -342,41 +307,3 @@ def git_commit() -> str:
         check=False,
     )
     return described.stdout.strip()
-
-
-def register_onnx(file: Path, parent: ModelVersion, *, key: str, place: str) -> ModelVersion:
-    """Log a graph with the ONNX flavour and register it beside its parent's version, under the parent's aliases."""
-    model = onnx.load(file)
-    required = {value.name for value in model.graph.input} - {value.name for value in model.graph.initializer}
-    signature = ModelSignature(
-        inputs=Schema([_tensor_spec(value) for value in model.graph.input if value.name in required]),
-        outputs=Schema([_tensor_spec(value) for value in model.graph.output]),
-    )
-    name = ONNX_NAMES[parent.name]
-    logged = mlflow.onnx.log_model(
-        model, name=name, signature=signature, pip_requirements=list(ONNX_REQUIREMENTS), save_as_external_data=False
-    )
-    tags = {"parent_version": str(parent.version), EXPORT_KEY_TAG: key, "bundle": place, **parent.tags}
-    version = mlflow.register_model(logged.model_uri, name, tags=tags)
-    share_aliases(parent, key)
-    return version
-
-
-def share_aliases(parent: ModelVersion, key: str) -> bool:
-    """Give the aliases of a version to its ONNX version with this key; False if there is none."""
-    client, name = MlflowClient(), ONNX_NAMES[parent.name]
-    versions = client.search_model_versions(f"name='{name}'")
-    exported = next((version for version in versions if version.tags.get(EXPORT_KEY_TAG) == key), None)
-    if exported is None:
-        return False
-    for alias, holder in client.get_registered_model(parent.name).aliases.items():
-        if str(holder) == str(parent.version):
-            client.set_registered_model_alias(name, alias, exported.version)
-    return True
-
-
-def _tensor_spec(value: onnx.ValueInfoProto) -> TensorSpec:
-    """A graph's value as MLflow describes it; a scalar has no dimensions."""
-    tensor = value.type.tensor_type
-    shape = tuple(-1 if size.dim_param or not size.dim_value else size.dim_value for size in tensor.shape.dim)
-    return TensorSpec(np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)), shape, value.name)

@@ -1,0 +1,72 @@
+"""Cells of the table that another machine computed, logged as the runs that they would have been here."""
+
+import tarfile
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from flows import tracking
+from flows.tasks import log_stage, stage_tags
+from flows.tracking import Run
+from sermodels.cells.packing import CELLS
+from sermodels.config import Config
+from sermodels.errors import StorageError
+from sermodels.files import read_json, sha256_of_file
+from sermodels.stages.context import RunContext
+from sermodels.store import COMPLETE, StageResult
+
+
+def adopt(archive: Path, table: str) -> tuple[int, int]:
+    """Log what `python -m sermodels.cells pack` gathered under a table's name; returns how many cells, how many new.
+
+    Cells that MLflow has already are left alone. Raises StorageError when the archive is missing, damaged or changed.
+    """
+    tracking.setup()
+    known = {run.tags.get(tracking.STAGE_KEY_TAG) for run in tracking.finished_runs({"table": table})}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        _unpack(archive, folder)
+        records = [read_json(path) for path in sorted((folder / CELLS).glob("*.json"))]
+        for record in records:
+            _check(folder / "stages" / record["folder"], archive)
+        fresh = [record for record in records if record["key"] not in known]
+        if fresh:
+            tags = {"preset": table, "table": table, "adopted": archive.name}
+            with tracking.open_run(f"table {table}, computed elsewhere", tags=tags) as parent:
+                for record in fresh:
+                    _log(record, folder, parent, table)
+    return len(records), len(fresh)
+
+
+def _unpack(archive: Path, folder: Path) -> None:
+    """The archive's files below the folder."""
+    try:
+        with tarfile.open(archive) as tar:
+            tar.extractall(folder, filter="data")
+    except (OSError, tarfile.TarError, EOFError) as error:
+        raise StorageError(f"{archive}: not an archive of `python -m sermodels.cells pack` ({error})") from error
+    if not (folder / CELLS).is_dir():
+        raise StorageError(f"{archive}: holds no cells; make it by `python -m sermodels.cells pack`")
+
+
+def _check(stage: Path, archive: Path) -> None:
+    """Raise StorageError when a file is not what the stage ended with."""
+    for name, digest in read_json(stage / COMPLETE).items():
+        if (path := stage / name).exists() and sha256_of_file(path) != digest:
+            raise StorageError(f"{archive}: {stage.name}/{name} was changed after the stage ended")
+
+
+def _log(record: dict[str, Any], folder: Path, parent: Run, table: str) -> None:
+    """One stage as a run, with its epochs, figures and files."""
+    config, letter = Config.model_validate(record["config"]), record["letter"]
+    result = StageResult(record["stage"], folder / "stages" / record["folder"], record["key"])
+    context = RunContext(config, folder, result, folder / record["split"])
+    tags = stage_tags(context, result.name, letter) | {"table": table, "device": record["device"]}
+    if letter:
+        tags |= {"backbone": config.classifier.backbone, "weights": result.read("figures.json")["weights"]}
+    name = f"{result.name}, {context.split().name}, seed {config.seed}"
+    with tracking.open_run(name, tags=tags, parent=parent) as run:
+        if (result.folder / "history.json").exists():
+            for epoch in result.read("history.json"):
+                run.log_epoch(epoch)
+        log_stage(run, result, "*.json", "*.csv", "*.png", "*.md")
