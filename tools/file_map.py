@@ -9,9 +9,15 @@ HEADING = "## File map\n"
 BESIDE = {
     "presets/*.yaml": "what `demo`, `quick`, `seed` and `full` change of the defaults in `sermodels/config.py`",
     "tests/": "mirrors the rooms; `architecture/` holds the rules, `end_to_end/` runs the real commands",
-    "tools/": "scripts that write `conda.yaml` and this map",
+    "tools/": "scripts that write `conda.yaml`, `MLproject` and this map, measure for docs/scaling.md, "
+    "and put a running server to the test (`acceptance.py`)",
+    "benchmarks/": "`make bench`: each part beside its alternative, in one run; raw figures in `results/`",
+    "docs/scaling.md": "10,000 hours and 64 GPUs reckoned: bottlenecks, costs, knobs",
     "docs/experiments.md": "dated log of what was measured, failures included",
-    "MLproject": "entry points and parameters of `mlflow run .`",
+    "docs/operations/watching.md": "metrics, records and drift of a served model",
+    "notebooks/colab.ipynb": "the pipeline and the demo on Google Colab",
+    "MLproject": "entry points and parameters of `mlflow run .`, written from the command line",
+    "prefect.yaml": "the deployments: `prefect deploy --all`",
     "conda.yaml": "the environment of `mlflow run . --env-manager uv`, written from the lock",
     "requirements.lock": "every package with version and hashes",
     "Makefile": "the commands that people and CI call",
