@@ -3,8 +3,6 @@
 import re
 import runpy
 import shlex
-import subprocess
-import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,9 +10,10 @@ from typing import Any
 import pytest
 import yaml
 
+from flows.arguments import parse_arguments
+
 ROOT = Path(__file__).resolve().parents[2]
-MAIN: dict[str, Any] = yaml.safe_load((ROOT / "MLproject").read_text(encoding="utf-8"))["entry_points"]["main"]
-PARAMETERS: dict[str, dict[str, str]] = MAIN["parameters"]
+ENTRY_POINTS: dict[str, Any] = yaml.safe_load((ROOT / "MLproject").read_text(encoding="utf-8"))["entry_points"]
 
 
 @cache
@@ -23,40 +22,42 @@ def readme() -> str:
     return (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def flows(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run `python -m flows`."""
-    command = [sys.executable, "-m", "flows", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-
-
-def command_for(values: dict[str, str]) -> list[str]:
-    """The arguments after `python -m flows` that mlflow's command has for these parameters."""
-    words = shlex.split(MAIN["command"].format(**{name: shlex.quote(value) for name, value in values.items()}))
+def command_for(entry_point: str, values: dict[str, str]) -> list[str]:
+    """The arguments after `python -m flows` that mlflow's command has for these values, filled in as mlflow does."""
+    quoted = {name: shlex.quote(str(value)) for name, value in values.items()}
+    words = shlex.split(ENTRY_POINTS[entry_point]["command"].format(**quoted))
     assert words[:3] == ["python", "-m", "flows"]
     return words[3:]
 
 
-def test_parameters_are_the_options_of_the_command_line() -> None:
-    options = set(re.findall(r"--([a-z][a-z-]*)", flows("run", "--help").stdout)) - {"help"}
-    assert options == {name.replace("_", "-") for name in PARAMETERS}
-
-
-def test_every_parameter_is_passed_on() -> None:
-    values = {name: f"a {name}" for name in PARAMETERS}
-    assert command_for(values)[1:] == [f"--{name.replace('_', '-')}=a {name}" for name in PARAMETERS]
-
-
-@pytest.mark.parametrize("values", [{}, dict.fromkeys(PARAMETERS, "")], ids=["defaults", "empty"])
-def test_the_command_line_takes_them(values: dict[str, str]) -> None:
-    defaults = {name: parameter["default"] for name, parameter in PARAMETERS.items()}
-    result = flows(*command_for(defaults | values), "--help")
-    assert result.returncode == 0, result.stderr
-
-
-def test_parameters_are_strings() -> None:
-    assert all(
-        parameter["type"] == "string" and isinstance(parameter["default"], str) for parameter in PARAMETERS.values()
+def test_mlproject_is_what_its_tool_writes() -> None:
+    tool = runpy.run_path(str(ROOT / "tools" / "mlproject.py"))
+    assert tool["render"]() == (ROOT / "MLproject").read_text(encoding="utf-8"), (
+        "MLproject is out of date: run make map"
     )
+
+
+def test_entry_points() -> None:
+    assert list(ENTRY_POINTS) == ["main", "train", "synthesize", "evaluate", "export", "serve"]
+
+
+@pytest.mark.parametrize("entry_point", ENTRY_POINTS)
+def test_the_command_line_takes_the_defaults(entry_point: str) -> None:
+    parameters = ENTRY_POINTS[entry_point]["parameters"]
+    required = {name: f"a {name}" for name, parameter in parameters.items() if "default" not in parameter}
+    assert set(required) <= {"corpus"}
+    defaults = {name: parameter["default"] for name, parameter in parameters.items() if "default" in parameter}
+    parsed = vars(parse_arguments(command_for(entry_point, required | defaults)))
+    assert {name: value for name, value in parsed.items() if name != "command"} == required | defaults
+
+
+@pytest.mark.parametrize("entry_point", ENTRY_POINTS)
+def test_every_value_arrives(entry_point: str) -> None:
+    parameters = ENTRY_POINTS[entry_point]["parameters"]
+    values = {name: 7 if one["type"] == "float" else f"a {name}" for name, one in parameters.items()}
+    values |= {"skip_unreadable": "true"} if "skip_unreadable" in values else {}
+    parsed = vars(parse_arguments(command_for(entry_point, values)))
+    assert {name: value for name, value in parsed.items() if name != "command"} == values
 
 
 def test_make_targets_in_the_readme_exist() -> None:

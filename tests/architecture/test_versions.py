@@ -20,7 +20,10 @@ NAMED = [Requirement(line) for line in PROJECT["dependencies"] + PROJECT["option
 SERVE_LOCKS = {
     name: (ROOT / "serve" / f"requirements-{name}.lock").read_text(encoding="utf-8") for name in ("cpu", "cuda")
 }
-LOCKS = {"all": LOCK} | SERVE_LOCKS
+PEERS_LOCK = (ROOT / "benchmarks" / "peers.lock").read_text(encoding="utf-8")
+LOCKS = {"all": LOCK, "peers": PEERS_LOCK} | SERVE_LOCKS
+PEERS = {"diffusers", "litserve"}
+"""Packages of benchmarks/peers.in, which has an environment of its own."""
 _OUTDATED = "write onnxruntime-gpu's version at onnxruntime in serve/requirements-cpu.in, then run make lock"
 
 
@@ -51,17 +54,18 @@ def test_named_dependency_is_locked_and_installed(requirement: Requirement) -> N
 def imported_packages() -> set[str]:
     """Top-level packages that the project's files import, without the standard library and the project itself."""
     folders = ("sermodels", "serve", "flows", "tools", "benchmarks")
-    trees = [ast.parse(path.read_text(encoding="utf-8")) for name in folders for path in (ROOT / name).rglob("*.py")]
+    paths = [path for name in folders for path in (ROOT / name).rglob("*.py") if ".venv" not in path.parts]
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in paths]
     nodes = [node for tree in trees for node in ast.walk(tree)]
     names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     names |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module and not node.level}
-    return {name.split(".")[0] for name in names} - set(sys.stdlib_module_names) - set(folders)
+    return {name.split(".")[0] for name in names} - set(sys.stdlib_module_names) - {*folders, "tests"}
 
 
 def test_every_imported_package_is_named() -> None:
     distributions = packages_distributions()
     named = {canonicalize_name(requirement.name) for requirement in NAMED}
-    imported = imported_packages()
+    imported = imported_packages() - PEERS
     assert "torch" in imported
     owners = {package: {canonicalize_name(name) for name in distributions[package]} for package in imported}
     assert [package for package, names in owners.items() if not names & named] == []
@@ -107,6 +111,13 @@ def test_serving_is_locked_at_the_versions_of_the_lock(lock: str) -> None:
     differing = {name: version for name, version in pins(lock).items() if expected.get(name) != version}
     # CUDA's libraries that torch does not need are in the lock of the image alone.
     assert [name for name in differing if name in expected or not name.startswith("nvidia-")] == [], _OUTDATED
+
+
+def test_peers_are_locked_at_the_versions_of_the_lock() -> None:
+    pinned = pins(PEERS_LOCK)
+    expected = LOCKED | {"onnxruntime": LOCKED["onnxruntime-gpu"]}
+    assert {name: version for name, version in pinned.items() if expected.get(name, version) != version} == {}
+    assert pinned.keys() >= PEERS
 
 
 def test_there_is_no_uv_lock() -> None:

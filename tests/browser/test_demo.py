@@ -159,10 +159,10 @@ def test_edit_shows_before_and_after(visit: Open, size: str, theme: str) -> None
 
 
 @pytest.mark.parametrize(("size", "theme"), LOOKS)
-def test_about_has_licences_and_limits(visit: Open, size: str, theme: str) -> None:
+def test_about_has_licences_limits_and_this_servers_address(visit: Open, address: str, size: str, theme: str) -> None:
     page = visit(size=size, theme=theme)
     page.tab("About")
-    for text in ("EmoDB", "CC BY-NC-SA", "must not be used for", "gradio_client"):
+    for text in ("EmoDB", "CC BY-NC-SA", "must not be used for", "gradio_client", f"{address}/v1/classify"):
         expect(page.page.locator("body")).to_contain_text(text)
     page.page.wait_for_timeout(300)
     assert page.sideways_px() == 0

@@ -41,7 +41,11 @@ def prefect_api(prefect_home: Path) -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    environment = os.environ | {"PREFECT_HOME": str(prefect_home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+    environment = os.environ | {
+        "PREFECT_HOME": str(prefect_home),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_DEPLOYMENTS_CONCURRENCY_SLOT_WAIT_SECONDS": "3",  # 30 otherwise
+    }
     with open(prefect_home / "server.log", "w") as log:
         server = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT, cwd=prefect_home)
     api = f"http://127.0.0.1:{port}/api"
@@ -65,10 +69,17 @@ def _wait_until_healthy(api: str, server: "subprocess.Popen[bytes]", timeout_s: 
     pytest.fail(f"the Prefect server did not start within {timeout_s} s (exit code {server.poll()})")
 
 
+def clean_environment() -> dict[str, str]:
+    """This process's environment without the run and experiment that MLflow notes there for its children."""
+    return {
+        name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_EXPERIMENT", "MLFLOW_RUN"))
+    }
+
+
 @pytest.fixture
 def environment(tmp_path: Path, prefect_api: str, prefect_home: Path) -> dict[str, str]:
     """Environment of a run: its own MLflow database, the session's Prefect server."""
-    return os.environ | {
+    return clean_environment() | {
         "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path / 'mlflow.db'}",
         "PREFECT_API_URL": prefect_api,
         "PREFECT_HOME": str(prefect_home),

@@ -1,10 +1,10 @@
 """The whole pipeline by its command line on a small spoken corpus: what MLflow and Prefect hold afterwards."""
 
 import json
-import os
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,12 +15,11 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run as MlflowRun
 
-from flows.export import fetch_bundle
+from flows.served import fetch_bundle
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
-ROOT = Path(__file__).resolve().parents[2]
 CLASSIFIERS = ("baseline", "augmentation", "retraining", "oversampling")
-STAGES = {"caching", "embedding", "diffusion", "synthesis", "editing", *CLASSIFIERS, "export"}
+STAGES = {"caching", "embedding", "diffusion", "synthesis", "editing", *CLASSIFIERS, "gate", "export"}
 
 
 def rows(database: Path, query: str) -> list[tuple[object, ...]]:
@@ -64,6 +63,9 @@ def test_a_run_and_its_rerun(
     second = run_flow()
     assert second.returncode == 0, second.stderr[-3000:]
     check_rerun(database, parent, children)
+    third = run_flow("--overrides=augmentation.probability=0.5")
+    assert third.returncode == 0, third.stderr[-3000:]
+    check_gate(database, prefect_home, third.stdout + third.stderr)
 
 
 def evaluate(folder: Path, environment: dict[str, str], *options: str) -> subprocess.CompletedProcess[str]:
@@ -203,7 +205,9 @@ def check_rerun(database: Path, parent: MlflowRun, children: dict[str, MlflowRun
     """A second run does no work, registers nothing twice, and shows the same figures."""
     again, again_children = runs_of(database)
     assert again.info.run_id != parent.info.run_id
-    assert {run.data.tags["reused"] for name, run in again_children.items() if name != "export"} == {"true"}
+    assert {run.data.tags["reused"] for name, run in again_children.items() if name not in ("gate", "export")} == {
+        "true"
+    }
     assert again_children["caching"].data.metrics["cache/computed"] == 0
     assert again.data.metrics == parent.data.metrics
     assert again_children["retraining"].data.metrics == children["retraining"].data.metrics
@@ -211,37 +215,26 @@ def check_rerun(database: Path, parent: MlflowRun, children: dict[str, MlflowRun
     assert len(MlflowClient(f"sqlite:///{database}").search_model_versions("name='ser-classifier-onnx'")) == 2
 
 
-def test_mlflow_run_adopts_the_project_run(tmp_path: Path, corpus: Path, environment: dict[str, str]) -> None:
-    parameters = {
-        "preset": str(Path(__file__).parent / "tiny.yaml"),
-        "data_dir": str(corpus),
-        "workspace": str(tmp_path / "workspace"),
-        "overrides": "training.epochs=1 diffusion.epochs=1",
-    }
-    options = [part for key, value in parameters.items() for part in ("-P", f"{key}={value}")]
-    bin_folder = Path(sys.executable).parent
-    done = subprocess.run(
-        [
-            str(bin_folder / "mlflow"),
-            "run",
-            str(ROOT),
-            "--env-manager",
-            "local",
-            "--experiment-name",
-            "sermodels",
-            *options,
-        ],
-        env=environment | {"PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}"},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=500,
+def check_gate(database: Path, home: Path, output: str) -> None:
+    """A run with other settings meets the champion, and the one that remains is the one whose graph is served."""
+    client = MlflowClient(f"sqlite:///{database}")
+    _, children = runs_of(database)
+    gate = children["gate"]
+    assert gate.info.status == "FINISHED"
+    assert {"gate/uar_gain_low", "gate/recall_fear", "gate/parity_sampler", "uar"} <= gate.data.metrics.keys()
+    decision = gate.data.tags["decision"]
+    assert f"{gate.data.tags['candidate']}: {decision} (against {gate.data.tags['against']})" in output
+    champion = client.get_model_version_by_alias("ser-classifier", "champion")
+    winner = gate.data.tags["candidate" if decision == "passed" else "against"]
+    assert winner == f"ser-classifier {champion.version}"
+    served = client.get_model_version_by_alias("ser-classifier-onnx", "champion")
+    assert served.tags["parent_version"] == str(champion.version)
+    query = f"select event from events where event like 'sermodels.%' and payload like '%{gate.info.run_id}%'"
+    deadline = time.monotonic() + 60
+    while not (told := rows(home / "prefect.db", query)) and time.monotonic() < deadline:
+        time.sleep(0.5)  # the server writes events when it has time
+    assert told == [(f"sermodels.champion.{'promoted' if decision == 'passed' else 'refused'}",)]
+    ((text,),) = rows(
+        home / "prefect.db", "select data from artifact where key = 'promotion' order by created desc limit 1"
     )
-    assert done.returncode == 0, done.stderr[-3000:]
-    parent, children = runs_of(tmp_path / "mlflow.db")
-    assert set(children) == STAGES
-    assert parameters["overrides"] in parent.data.params["overrides"]  # mlflow quotes the space
-    assert parent.data.params["training.epochs"] == "1"
-    everything = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}").search_runs([parent.info.experiment_id])
-    assert {run.info.status for run in everything} == {"FINISHED"}
-    assert len(everything) == 1 + len(STAGES)
+    assert gate.data.tags["candidate"] in str(text)

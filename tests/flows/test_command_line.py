@@ -2,11 +2,14 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from flows.__main__ import known_error, main, overrides_of, parse_arguments, use_workspace
-from sermodels.errors import StorageError
+from flows.__main__ import known_error, main, overrides_of, use_workspace
+from flows.arguments import parse_arguments
+from sermodels.errors import ConfigError, StorageError
+from sermodels.plan import plan_of
 
 
 def test_empty_options_leave_the_preset_alone() -> None:
@@ -53,3 +56,25 @@ def test_the_error_behind_a_failing_clean_up_is_found() -> None:
 def test_bad_preset_ends_with_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["run", "--preset=demmo", f"--workspace={tmp_path}"]) == 1
     assert capsys.readouterr().err.startswith("error: unknown preset 'demmo'; allowed: demo, full, quick, seed")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"protocols": "speakers"}, "--protocols speakers: allowed are speaker, corpus, seed"),
+        ({"stages": "ABX"}, "--stages X: allowed are A, B, C, D"),
+        ({"folds": "first"}, "--folds first: numbers such as 0,1,2, or all"),
+        ({"seeds": 0}, "--seeds 0: at least 1"),
+    ],
+)
+def test_a_table_that_is_not_allowed(change: dict[str, Any], message: str) -> None:
+    options: dict[str, Any] = {"protocols": "speaker,seed", "folds": "0,1", "seeds": 2, "stages": "AB"}
+    assert plan_of(**options).folds == (0, 1)
+    with pytest.raises(ConfigError, match=message):
+        plan_of(**options | change)
+
+
+@pytest.mark.usefixtures("client")
+def test_an_empty_store_has_no_page(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["results", "--preset=quick"]) == 1
+    assert "no finished cell of table quick; run: python -m flows table" in capsys.readouterr().err

@@ -1,9 +1,6 @@
 """Runs, datasets and the registry on a real SQLite store."""
 
-import socket
-import subprocess
-import sys
-from collections.abc import Iterator
+import time
 from pathlib import Path
 
 import mlflow
@@ -12,27 +9,13 @@ import pytest
 import torch
 from mlflow import MlflowClient
 
-from flows import tracking
+from flows import aliases, registry, tracking
+from flows.registry import RegisteredVersion
 from sermodels.classifier import Classifier
 from sermodels.classifier_checkpoint import save_classifier
 from sermodels.config import ClassifierConfig
 
 LABELS = ("anger", "fear", "sadness")
-
-
-@pytest.fixture
-def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MlflowClient]:
-    """A fresh store that the module under test uses."""
-    monkeypatch.chdir(tmp_path)
-    for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_NAME"):
-        monkeypatch.delenv(name, raising=False)
-    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    mlflow.set_tracking_uri(uri)
-    tracking.setup()
-    yield MlflowClient(uri)
-    while mlflow.active_run():
-        mlflow.end_run()
 
 
 def status(client: MlflowClient, run: tracking.Run) -> str:
@@ -83,21 +66,24 @@ def test_the_run_of_mlflow_run_is_adopted_once(client: MlflowClient, monkeypatch
     assert client.get_run(child.run_id).info.experiment_id == experiment
 
 
-def test_runs_of_dead_processes_are_closed(client: MlflowClient) -> None:
-    ended = subprocess.Popen([sys.executable, "-c", ""])
-    ended.wait()
+def test_runs_that_mlflow_run_abandoned_are_closed(client: MlflowClient, monkeypatch: pytest.MonkeyPatch) -> None:
     experiment = client.get_experiment_by_name(tracking.EXPERIMENT)
     assert experiment is not None
+    now_ms = int(time.time() * 1000)
 
-    def running(process: int, host: str) -> str:
-        tags = {tracking.HOST_TAG: host, tracking.PROCESS_TAG: str(process)}
-        return str(client.create_run(experiment.experiment_id, tags=tags).info.run_id)
+    def waiting(minutes: int, manager: str) -> str:
+        tags = {"mlflow.source.type": "PROJECT", "mlflow.project.env": manager}
+        began = now_ms - 60_000 * minutes
+        return str(client.create_run(experiment.experiment_id, start_time=began, tags=tags).info.run_id)
 
-    host = socket.gethostname()
-    dead, alive, elsewhere = running(ended.pid, host), running(1, host), running(ended.pid, "another-host")
+    monkeypatch.setenv("MLFLOW_CONDA_HOME", "/no/conda")
+    runs = waiting(61, "uv"), waiting(5, "uv"), waiting(5, "conda")
     tracking.setup()
-    found = [client.get_run(run).info.status for run in (dead, alive, elsewhere)]
-    assert found == ["KILLED", "RUNNING", "RUNNING"]
+    assert [client.get_run(run).info.status for run in runs] == ["KILLED", "RUNNING", "KILLED"]
+    monkeypatch.setenv("MLFLOW_RUN_ID", runs[2])  # it was made after all
+    with tracking.open_run("parent", tags={}) as adopted:
+        assert (adopted.run_id, status(client, adopted)) == (runs[2], "RUNNING")
+    assert status(client, adopted) == "FINISHED"
 
 
 def test_datasets_have_digest_and_context(client: MlflowClient, tmp_path: Path) -> None:
@@ -127,27 +113,20 @@ def checkpoint(tmp_path: Path) -> Path:
     return path
 
 
-def register(checkpoint: Path, key: str, synthetic_speech: str) -> str:
-    """Register the checkpoint in a run of its own; returns the version."""
-    tags = {tracking.STAGE_KEY_TAG: key, "stage": key, "synthetic_speech": synthetic_speech}
+def register(checkpoint: Path, key: str) -> RegisteredVersion:
+    """Register the checkpoint in a run of its own."""
+    tags = {tracking.STAGE_KEY_TAG: key, "stage": key, "synthetic_speech": "false"}
     with tracking.open_run("parent", tags={}):
-        version = tracking.register_classifier(checkpoint, n_mels=40, labels=LABELS, tags=tags, card="# Card")
-        tracking.promote(tracking.CLASSIFIER_MODEL, version)
-    return str(version.version)
+        return registry.register_classifier(checkpoint, n_mels=40, labels=LABELS, tags=tags, card="# Card")
 
 
-def test_registry(client: MlflowClient, checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    def champion() -> str:
-        return str(client.get_model_version_by_alias(tracking.CLASSIFIER_MODEL, "champion").version)
-
-    first = register(checkpoint, "demo one", "true")
-    assert champion() == first
-    assert register(checkpoint, "demo one", "true") == first, "the same stage result is one version"
-    real = register(checkpoint, "real", "false")
-    assert champion() == real
-    register(checkpoint, "demo two", "true")
-    assert champion() == real, "synthetic speech never replaces real speech"
-    assert "stays champion" in capsys.readouterr().out
+@pytest.mark.usefixtures("client")
+def test_registry(checkpoint: Path) -> None:
+    first = register(checkpoint, "one")
+    assert registry.same(register(checkpoint, "one"), first), "the same stage result is one version"
+    assert not registry.same(register(checkpoint, "another"), first)
+    assert aliases.crown(first, None, replacing=None)
+    assert registry.same(registry.version_by_alias(registry.CLASSIFIER_MODEL, "champion"), first)
     loaded = mlflow.pyfunc.load_model("models:/ser-classifier@champion")
     probabilities = loaded.predict(np.zeros((2, 40, 50), dtype=np.float32))
     assert probabilities.shape == (2, 3)

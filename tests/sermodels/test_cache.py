@@ -137,7 +137,7 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "empty": lambda content: b"",
     "half": lambda content: content[: len(content) // 2],
     "last byte missing": lambda content: content[:-1],
-    "a byte of the values": lambda content: content[:300] + bytes([content[300] ^ 1]) + content[301:],
+    "a byte of the values": lambda content: content[:100] + bytes([content[100] ^ 1]) + content[101:],
     "not an archive": lambda content: b"x" * len(content),
     "zeros": lambda content: bytes(len(content)),
 }

@@ -86,4 +86,4 @@ def test_a_synthetic_clip_that_descends_from_another_fold(chain: Chain, tmp_path
     write_json(folder / "provenance.json", {**provenance, "training_clips": [*provenance["training_clips"], clip]})
 
     with pytest.raises(SplitError, match=f"synthetic clips of fold 0 descend from {clip}, which fold 0 does not"):
-        run_classification(context, RETRAINING, synthetic=planted_stage(chain.stages["synthesis"], folder))
+        run_classification(context, RETRAINING, given=planted_stage(chain.stages["synthesis"], folder))

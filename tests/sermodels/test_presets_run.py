@@ -13,7 +13,8 @@ from sermodels.diffusion.model import DiffusionModel, build_denoiser
 from sermodels.diffusion.training import batch_loss
 from sermodels.embedding import EmotionEmbeddings
 from sermodels.presets import PRESETS, resolve_config
-from sermodels.training import TrainingData, train_classifier
+from sermodels.training import train_classifier
+from sermodels.training_data import TrainingData
 
 
 @pytest.fixture(params=sorted(path.stem for path in PRESETS.glob("*.yaml")))

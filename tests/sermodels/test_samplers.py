@@ -8,9 +8,10 @@ from torch import Tensor
 
 from sermodels.config import DiffusionConfig
 from sermodels.diffusion.samplers import SAMPLERS, sample
-from sermodels.diffusion.schedule import SIGMA_MAX, karras_sigmas, sampling_sigmas
+from sermodels.diffusion.schedule import karras_sigmas, sampling_sigmas
 
 MEAN, STD = 0.7, 0.5
+SIGMA_MAX = DiffusionConfig().sigma_max
 DETERMINISTIC = ("ddim", "heun", "dpmpp_2m")
 
 
@@ -40,7 +41,7 @@ def exact_solution(x: Tensor) -> Tensor:
 
 
 def fine_sigmas(steps: int) -> Tensor:
-    return torch.cat([karras_sigmas(steps), torch.zeros(1)])
+    return torch.cat([karras_sigmas(steps, SIGMA_MAX), torch.zeros(1)])
 
 
 def error_of(sampler: str, steps: int) -> float:
@@ -167,4 +168,4 @@ def test_passes_of_the_network(sampler: str, passes: int) -> None:
     sample(counted, noise(), fine_sigmas(10), sampler=sampler, draw_noise=noise_source())
 
     assert len(levels) == passes
-    assert set(levels) == set(karras_sigmas(10).tolist())
+    assert set(levels) == set(karras_sigmas(10, SIGMA_MAX).tolist())

@@ -1,12 +1,13 @@
 """Noise schedules: from nearly clean to nearly pure noise, and the levels that a sampler visits."""
 
+import numpy as np
 import pytest
 import torch
 
 from sermodels.config import DiffusionConfig
 from sermodels.diffusion.schedule import (
-    SIGMA_MAX,
     SIGMA_MIN,
+    drawn_sigmas,
     karras_sigmas,
     last_sigmas,
     sampling_sigmas,
@@ -14,6 +15,7 @@ from sermodels.diffusion.schedule import (
 )
 from sermodels.errors import ConfigError
 
+SIGMA_MAX = DiffusionConfig().sigma_max
 SCHEDULES = ("karras", "linear")
 
 
@@ -30,7 +32,7 @@ def test_training_sigmas_rise(schedule: str, timesteps: int) -> None:
 
 @pytest.mark.parametrize("steps", [2, 15, 50])
 def test_karras_sigmas_fall_between_their_bounds(steps: int) -> None:
-    sigmas = karras_sigmas(steps)
+    sigmas = karras_sigmas(steps, SIGMA_MAX)
 
     assert bool((sigmas.diff() < 0).all())
     assert float(sigmas[0]) == pytest.approx(SIGMA_MAX)
@@ -39,7 +41,7 @@ def test_karras_sigmas_fall_between_their_bounds(steps: int) -> None:
 
 def test_karras_sigmas_are_those_of_the_paper() -> None:
     """Equation 5 with its sigma_min 0.002 replaced: evenly spaced in sigma ** (1 / 7)."""
-    roots = karras_sigmas(5).double() ** (1 / 7)
+    roots = karras_sigmas(5, SIGMA_MAX).double() ** (1 / 7)
 
     torch.testing.assert_close(roots.diff(), roots.diff().mean().expand(4), rtol=1e-4, atol=0.0)
 
@@ -97,3 +99,19 @@ def test_a_share_of_the_sigmas_ends_as_all_do(strength: float, kept: int) -> Non
     some = last_sigmas(sigmas, strength)
     assert len(some) == kept + 1
     assert torch.equal(some, sigmas[-kept - 1 :])
+
+
+def test_log_normal_levels_are_drawn_where_there_is_most_to_learn() -> None:
+    config = DiffusionConfig(noise_levels="log-normal")
+    drawn = drawn_sigmas(config, 20_000, np.random.default_rng(0)).log()
+    assert float(drawn.mean()) == pytest.approx(-0.5, abs=0.03)
+    assert float(drawn.std()) == pytest.approx(1.2, abs=0.03)
+
+
+def test_other_levels_are_the_timesteps_all_alike() -> None:
+    config = DiffusionConfig(timesteps=4, sigma_max=20.0)
+    drawn = drawn_sigmas(config, 20_000, np.random.default_rng(0))
+    levels, counts = drawn.unique(return_counts=True)
+    torch.testing.assert_close(levels, training_sigmas(config))
+    assert float(levels[-1]) == pytest.approx(20.0)
+    assert counts.min() > 4_800

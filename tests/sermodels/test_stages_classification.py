@@ -1,4 +1,4 @@
-"""Stages A to D: what they leave, that they test real clips only, and that they are comparable and reproducible."""
+"""Stages A to D and R: what they leave, that they test real clips only, that they compare and can be repeated."""
 
 import csv
 from collections import Counter
@@ -12,7 +12,7 @@ from sermodels.classifier_checkpoint import CLASSIFIER_FILE, load_classifier
 from sermodels.errors import SplitError, WeightsError
 from sermodels.evaluation import figures
 from sermodels.stages.caching import run_splitting
-from sermodels.stages.classification import BASELINE, RETRAINING, oversample, run_classification
+from sermodels.stages.classification import BASELINE, REFITTING, RETRAINING, oversample, run_classification
 from sermodels.stages.context import RunContext
 from sermodels.store import StageResult
 from sermodels.training import EpochRecord
@@ -91,6 +91,12 @@ def test_the_stages_are_trained_at_equal_steps_on_growing_pools(chain: Chain) ->
     assert {figure["optimizer_steps"] for figure in written.values()} == {3 * 3}
 
 
+def test_the_synthetic_clips_are_named_where_the_gate_looks_for_them(chain: Chain) -> None:
+    named = {name: chain.stages[name].read("inputs.json")["synthetic"] for name in STAGES}
+
+    assert named == dict.fromkeys(STAGES, "") | {"retraining": chain.stages["synthesis"].key}
+
+
 @pytest.mark.parametrize("name", STAGES)
 def test_the_classifier_knows_its_labels_and_the_training_clips_statistics(chain: Chain, name: str) -> None:
     classifier, header = load_classifier(chain.stages[name].folder / CLASSIFIER_FILE)
@@ -115,12 +121,34 @@ def test_a_second_call_reuses_the_stage_and_reports_its_history(chain: Chain, na
     synthetic = chain.stages["synthesis"] if name == "retraining" else None
     recipe = RETRAINING if name == "retraining" else BASELINE
 
-    again = run_classification(chain.context, recipe, synthetic=synthetic, on_epoch=heard.append)
+    again = run_classification(chain.context, recipe, given=synthetic, on_epoch=heard.append)
 
     assert again.reused
     assert again.folder == chain.stages[name].folder
     assert heard == chain.histories[name] == again.read("history.json")
     assert [record["epoch"] for record in heard] == [0, 1, 2]
+
+
+def test_refitting_learns_from_the_development_clips_too_and_keeps_the_last_epoch(chain: Chain, tmp_path: Path) -> None:
+    copy_workspace(chain.context.workspace, tmp_path)
+    context = RunContext(chain.config, tmp_path, chain.context.prepared, chain.context.split_path)
+    settled = chain.stages["augmentation"]
+
+    result = run_classification(context, REFITTING, given=settled)
+
+    history, written, split = result.read("history.json"), result.read("figures.json"), context.split()
+    data = context.load()
+    heard = [data.log_mels[place] for place in data.indices((*split.training, *split.development))]
+    frames = np.concatenate([loud_frames(log_mel) for log_mel in heard], axis=1)
+    classifier, header = load_classifier(result.folder / CLASSIFIER_FILE)
+    np.testing.assert_allclose(classifier.mean, frames.mean(axis=1), atol=0.01)
+    assert header["stage"] == "R"
+    assert not any(name.startswith("val/") for record in history for name in record)
+    assert written["best_epoch"] == chain.config.training.epochs - 1
+    assert written["training_clips"] == len(split.training) + len(split.development)
+    assert written["development"] == settled.read("figures.json")["development"]
+    assert predictions(result, "development") == predictions(settled, "development")
+    assert tuple(row["identifier"] for row in predictions(result, "test")) == split.test
 
 
 def test_settings_of_other_stages_do_not_matter(chain: Chain) -> None:
@@ -137,7 +165,7 @@ def test_synthetic_clips_of_another_fold_are_refused_by_name(chain: Chain) -> No
     tested = {*other.split().test, *other.split().development}
 
     with pytest.raises(SplitError) as raised:
-        run_classification(other, RETRAINING, synthetic=chain.stages["synthesis"])
+        run_classification(other, RETRAINING, given=chain.stages["synthesis"])
 
     named = str(raised.value).split("descend from ")[1].split(",")[0]
     assert named in tested

@@ -7,12 +7,12 @@ import pytest
 import soundfile
 
 from sermodels.stages.context import RunContext, read_utterances
-from sermodels.stages.synthesis import run_synthesis
+from sermodels.stages.synthesis import draw_part, run_synthesis
 from sermodels.store import StageResult
 from sermodels.synthesis import read_synthetic
 from sermodels.vocoder import PEAK
 from tests.sermodels.tiny import EMOTIONS
-from tests.sermodels.tiny_chain import Chain, changed, copy_workspace, whole_chain
+from tests.sermodels.tiny_chain import Chain, changed, copy_workspace, results_of, whole_chain
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +37,24 @@ def test_the_folder_holds_shards_sounds_figures_and_provenance(chain: Chain) -> 
         *("audio/anger-00.wav", "audio/sadness-00.wav", "synthetic.png", "neighbours.png"),
         *("figures.json", "provenance.json", "inputs.json", "complete.json"),
     }
+
+
+def test_parts_that_were_drawn_before_are_kept_and_the_same(chain: Chain, tmp_path: Path) -> None:
+    copy_workspace(chain.context.workspace, tmp_path)
+    context = RunContext(chain.config, tmp_path, chain.context.prepared, chain.context.split_path)
+    before, judge = chain.stages["diffusion"], chain.stages["baseline"]
+
+    for part in (2, 0):
+        draw_part(context, before, judge, part=part, parts=3)
+    (folder,) = (tmp_path / "stages").glob("synthesis-*")
+    drawn = {path: path.stat().st_mtime_ns for path in folder.glob("clips/*.npz")}
+    assert {path.name for path in drawn} == {"shard-0-00000.npz", "shard-1-00000.npz", "shard-1-00003.npz"}
+
+    result = run_synthesis(context, before, judge)
+    draw_part(context, before, judge, part=1, parts=3)
+
+    assert {path: path.stat().st_mtime_ns for path in drawn} == drawn
+    assert results_of(result) == results_of(chain.stages["synthesis"])
 
 
 def test_every_clip_is_whole_and_of_its_emotion(chain: Chain) -> None:

@@ -7,19 +7,17 @@ import pytest
 import torch
 from torch import Tensor
 
+from sermodels import frozen
 from sermodels.augmentation import draw
 from sermodels.classifier import Classifier
 from sermodels.config import AugmentationConfig, TrainingConfig
 from sermodels.errors import StorageError
 from sermodels.evaluation import figures
+from sermodels.frozen import frozen_features
+from sermodels.prediction import embed, predict
 from sermodels.randomness import generator
-from sermodels.training import (
-    EpochRecord,
-    TrainingData,
-    embed,
-    predict,
-    train_classifier,
-)
+from sermodels.training import EpochRecord, train_classifier
+from sermodels.training_data import TrainingData
 from tests.sermodels.small_disk import small_disk
 from tests.sermodels.tiny import copy_of, same, tiny_classifier_config, tiny_data
 
@@ -154,7 +152,7 @@ def test_seeds_differ_and_repeat(tmp_path: Path) -> None:
 
 def test_frozen_stages_stay_as_they_were(tmp_path: Path) -> None:
     classifier = build(trainable=("layer4", "fc"))
-    frozen = classifier.freeze(())
+    stages = classifier.freeze(())
     before = copy_of(dict(classifier.state_dict()))
 
     train_classifier(
@@ -162,9 +160,30 @@ def test_frozen_stages_stay_as_they_were(tmp_path: Path) -> None:
     )
 
     changed = {name for name, tensor in classifier.state_dict().items() if not torch.equal(tensor, before[name])}
-    assert frozen == ("conv1", "bn1", "layer1", "layer2", "layer3")
+    assert stages == ("conv1", "bn1", "layer1", "layer2", "layer3")
     assert {name.split(".")[1] for name in changed if name.startswith("backbone.")} == {"layer4"}
     assert "backbone.layer4.0.bn1.running_mean" in changed
+
+
+@pytest.mark.parametrize("trainable", [("layer4", "fc"), ("layer2", "layer3", "layer4", "fc"), ("fc",)])
+def test_features_of_frozen_stages_that_are_kept_change_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trainable: tuple[str, ...]
+) -> None:
+    def train() -> tuple[list[EpochRecord], bool]:
+        classifier, data = build(trainable=trainable), tiny_data()
+        classifier.freeze(())
+        rows = torch.arange(len(data.clips))
+        kept = frozen_features(classifier, data.clips, rows, data.frames, "float32") is not None
+        history = train_classifier(classifier, data, config(), augmentation=None, seed=1, checkpoint=tmp_path / "state")
+        return history, kept
+
+    with_them, kept = train()
+    monkeypatch.setattr(frozen, "LARGEST_BYTES", 0)
+    without, kept_without = train()
+
+    assert (kept, kept_without) == (True, False)
+    for one, other in zip(with_them, without, strict=True):
+        assert one == pytest.approx(other, rel=1e-5)
 
 
 def test_only_training_and_development_clips_are_read(tmp_path: Path) -> None:

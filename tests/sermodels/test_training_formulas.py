@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from sermodels.training import TrainingData, _mixed_loss, epoch_batches, learning_rate_factor
+from sermodels.training import _mixed_loss, learning_rate_factor
+from sermodels.training_data import TrainingData, epoch_batches
 from tests.sermodels.tiny import tiny_data
 
 

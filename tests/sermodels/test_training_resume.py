@@ -9,7 +9,8 @@ from sermodels.checkpoint import load_tensors
 from sermodels.classifier import Classifier
 from sermodels.config import AugmentationConfig, ClipConfig, TrainingConfig
 from sermodels.errors import WeightsError
-from sermodels.training import EpochRecord, OnEpoch, TrainingData, train_classifier
+from sermodels.training import EpochRecord, OnEpoch, train_classifier
+from sermodels.training_data import TrainingData
 from tests.sermodels.tiny import same, tiny_classifier_config, tiny_data
 
 EVERY_CHANCE = AugmentationConfig(mixup_alpha=0.4, noise_std=0.1)

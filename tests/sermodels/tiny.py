@@ -12,7 +12,7 @@ from sermodels.clips import ClipSet
 from sermodels.config import ClassifierConfig, ClipConfig, Config, DiffusionConfig, SynthesisConfig
 from sermodels.diffusion.model import DiffusionModel, build_denoiser
 from sermodels.embedding import EmotionEmbeddings
-from sermodels.training import TrainingData
+from sermodels.training_data import TrainingData
 
 EMOTIONS = ("anger", "sadness")
 LETTERS = {"W": 400.0, "T": 2500.0}

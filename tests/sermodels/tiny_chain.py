@@ -66,7 +66,7 @@ def run_chain(config: Config, workspace: Path) -> Chain:
         context, embedding, on_epoch=heard["diffusion"].append, on_picture=lambda *shown: pictures.append(shown)
     )
     synthesis = run_synthesis(context, diffusion, baseline)
-    retraining = run_classification(context, RETRAINING, synthetic=synthesis, on_epoch=heard["retraining"].append)
+    retraining = run_classification(context, RETRAINING, given=synthesis, on_epoch=heard["retraining"].append)
     oversampling = run_classification(context, OVERSAMPLING, on_epoch=heard["oversampling"].append)
     stages = (context.prepared, baseline, augmentation, embedding, diffusion, synthesis, retraining, oversampling)
     return Chain(context, {stage.name: stage for stage in stages}, heard, pictures)

@@ -54,22 +54,29 @@ class Server:
 
 
 @contextmanager
-def serving(bundle: Path, *options: str, demo: bool = False, **environment: str) -> Iterator[Server]:
-    """A server on a free port; it is killed if it still runs at the end."""
-    command = [sys.executable, "-m", "serve", "--bundle", str(bundle), "--port", "0", *options]
-    command += [] if demo else ["--no-demo"]
-    settings = {"OMP_NUM_THREADS": "1", "SERMODELS_DEVICE": "cpu"} | environment
+def running(command: list[str], *, within_s: float = 120.0, **options: Any) -> Iterator[Server]:
+    """A command that becomes a server, with options of Popen; it is killed if it still runs at the end."""
     with subprocess.Popen(
-        command, cwd=ROOT, env=os.environ | settings, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+        command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, **{"text": True} | options
     ) as process:
         server = Server(process)
         try:
-            server.wait_until_listening(120)
+            server.wait_until_listening(within_s)
             yield server
         finally:
             if process.poll() is None:
                 process.kill()
             server.wait()
+
+
+@contextmanager
+def serving(bundle: Path, *options: str, demo: bool = False, **environment: str) -> Iterator[Server]:
+    """A server on a free port."""
+    command = [sys.executable, "-m", "serve", "--bundle", str(bundle), "--port", "0", *options]
+    command += [] if demo else ["--no-demo"]
+    settings = {"OMP_NUM_THREADS": "1", "SERMODELS_DEVICE": "cpu"} | environment
+    with running(command, cwd=ROOT, env=os.environ | settings) as server:
+        yield server
 
 
 def some_wav(duration_s: float = 1.0, *, sample_rate_hz: int = 22050) -> bytes:

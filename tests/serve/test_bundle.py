@@ -10,6 +10,7 @@ import pytest
 from sermodels.files import sha256_of_file
 from serve.bundle import CLASSIFIER, LABELS_KEY, MANIFEST, UNET_STEP, load_bundle
 from serve.errors import BundleError
+from serve.export.parity import LARGEST_DIFFERENCE
 
 
 @pytest.fixture
@@ -43,8 +44,8 @@ def test_every_parity_figure_is_small(bundle_folder: Path) -> None:
     parity = load_bundle(bundle_folder).manifest.parity
     cases = {name.split("/")[1] for name in parity if name.startswith("classifier/")}
     assert cases == {"silence", "one_sample", "longest", "batch_1", "batch_2", "batch_3", "batch_8"}
-    limits = {"classifier": 1e-3, "unet_step": 1e-2, "sampler": 1e-1, "vocoder": 5e-2}
-    assert {name: value for name, value in parity.items() if not value <= limits[name.split("/")[0]]} == {}
+    too_large = {name for name, value in parity.items() if not value <= LARGEST_DIFFERENCE[name.split("/")[0]]}
+    assert too_large == set()
 
 
 @pytest.mark.parametrize("file", [CLASSIFIER, UNET_STEP, "conditions.safetensors", "card.md"])

@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from tests.serve.dockerfile import ROOT, exec_form, flattened, read_dockerfile
-from tests.serve.serving import Server, some_wav
+from tests.serve.serving import Server, running, some_wav
 
 STAGES = read_dockerfile()
 IMAGE = flattened(STAGES, "cpu")
@@ -98,17 +98,8 @@ def server(container: Container) -> Iterator[Server]:
     """The image's command, on a free port."""
     command = [container.place(word) for word in exec_form(IMAGE.all("CMD")[-1])]
     command[0] = container.place("/opt/venv/bin/python")
-    with subprocess.Popen(
-        [*command, "--port", "0"], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, **container.options()
-    ) as process:
-        started = Server(process)
-        try:
-            started.wait_until_listening(120)
-            yield started
-        finally:
-            if process.poll() is None:
-                process.kill()
-            started.wait()
+    with running([*command, "--port", "0"], **container.options()) as started:
+        yield started
 
 
 def healthy(container: Container, port: int) -> bool:

@@ -16,6 +16,7 @@ from sermodels.config import FrontEndConfig
 from sermodels.emotions import COLOURS, COMMON_EMOTIONS
 from sermodels.mel import mel_centres_hz
 from serve.answers import Classification, Window
+from serve.bundle import Bundle, Manifest
 from serve.pictures import (
     MAX_COLUMNS,
     bars_picture,
@@ -44,7 +45,9 @@ def cells(png: bytes) -> NDArray[np.uint8]:
 
 def classification(*probabilities: float) -> Classification:
     values = np.array(probabilities, dtype=np.float32)
-    return Classification(COMMON_EMOTIONS, values, noise(10), duration_s=1.0)
+    manifest = Manifest.model_construct(labels=COMMON_EMOTIONS)
+    bundle = Bundle.model_construct(manifest=manifest)
+    return Classification(bundle, values, noise(10), duration_s=1.0)
 
 
 def windows(*rows: tuple[float, float, int, bool]) -> list[Window]:
@@ -60,7 +63,7 @@ def test_the_palette_is_matplotlib_s_magma() -> None:
 def test_a_log_mel_has_a_pixel_a_cell_and_80_db() -> None:
     log_mel = np.full((80, 30), -120.0, dtype=np.float32)
     log_mel[3, 7], log_mel[4, 7] = -10.0, -50.0
-    drawn = cells(log_mel_png(log_mel))
+    drawn = cells(log_mel_png(log_mel, top_db=80.0))
     assert drawn.shape == log_mel.shape
     assert (drawn[3, 7], drawn[4, 7], drawn[0, 0]) == (255, 128, 0)
 
@@ -69,13 +72,13 @@ def test_a_log_mel_has_a_pixel_a_cell_and_80_db() -> None:
 def test_a_long_log_mel_keeps_its_loudest_cells(frames: int) -> None:
     log_mel = np.full((80, frames), -120.0, dtype=np.float32)
     log_mel[5, frames - 1] = 0.0
-    drawn = cells(log_mel_png(log_mel))
+    drawn = cells(log_mel_png(log_mel, top_db=80.0))
     assert drawn.shape[1] <= MAX_COLUMNS
     assert drawn[5, -1] == 255
 
 
 def test_silence_is_one_colour() -> None:
-    assert len(np.unique(cells(log_mel_png(np.full((80, 20), -100.0, dtype=np.float32))))) == 1
+    assert len(np.unique(cells(log_mel_png(np.full((80, 20), -100.0, dtype=np.float32), top_db=80.0)))) == 1
 
 
 def test_a_log_mel_has_axes_of_seconds_and_kilohertz() -> None:

@@ -157,14 +157,13 @@ def test_a_cancelled_generation_leaves_room_for_the_next(bundle_folder: Path, se
 
 def test_an_edit_keeps_more_of_the_recording_the_weaker_it_is(bundle_folder: Path, service_settings: Settings) -> None:
     async def edit(service: Service) -> list[NDArray[np.float32]]:
-        found = []
+        found, original = [], await service.decode(some_wav(1.0))
         for strength in (0.05, 1.0):
             request = EditRequest.model_validate({"emotion": "sadness", "strength": strength, "steps": 20})
-            events = [event async for event in service.edit(some_wav(1.0), request)]
+            events = [event async for event in service.edit(original, request)]
             assert isinstance(events[-1], GeneratedClip)
             found.append(events[-1].log_mel)
-        original = (await service.classify(some_wav(1.0))).log_mel
-        return [*found, original]
+        return [*found, (await service.classify_waveform(original)).log_mel]
 
     weak, strong, original = with_service(bundle_folder, service_settings, edit)
     kept = original[:, (original.shape[1] - 64) // 2 :][:, :64]

@@ -15,7 +15,7 @@ from sermodels.errors import StorageError
 from serve.bundle import OPSET, load_bundle
 from serve.errors import BundleError
 from serve.export.triton import config, read_signature, write_triton_repository
-from serve.service import MODEL_NAMES
+from serve.models import MODEL_NAMES
 
 FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
 TYPES = {"tensor(float)": "TYPE_FP32", "tensor(int64)": "TYPE_INT64"}

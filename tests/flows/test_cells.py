@@ -1,0 +1,137 @@
+"""Cells computed without MLflow: run, packed, and logged afterwards as the runs that they would have been."""
+
+import json
+import shutil
+import tarfile
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from flows.adopt import adopt
+from flows.results import publish_results
+from sermodels.cells.packing import CELLS, pack
+from sermodels.cells.running import Unit, run_unit, units_of
+from sermodels.errors import StorageError
+from sermodels.plan import TablePlan
+from sermodels.predictions import averaged, read_predictions
+from sermodels.stages.context import RunContext
+from sermodels.stages.prepared import prepared_corpus
+from tests.sermodels.tiny_chain import Chain, changed, copy_workspace, whole_chain
+
+STAGES = ("baseline", "augmentation", "embedding", "diffusion", "synthesis", "retraining", "oversampling")
+
+
+@pytest.fixture(scope="module")
+def chain(tmp_path_factory: pytest.TempPathFactory) -> Chain:
+    return whole_chain(tmp_path_factory.getbasetemp())
+
+
+@pytest.fixture(scope="module")
+def context(chain: Chain, tmp_path_factory: pytest.TempPathFactory) -> RunContext:
+    """A workspace in which the units of one split have run, all but refitting from what the chain had made."""
+    workspace = tmp_path_factory.mktemp("cells") / "workspace"
+    copy_workspace(chain.context.workspace, workspace, *STAGES)
+    prepared = prepared_corpus(workspace, chain.config)
+    split = workspace / chain.context.split_path.relative_to(chain.context.workspace)
+    context = RunContext(chain.config, workspace, prepared, split)
+    said = [name for letter in "CDR" for name in run_unit(Unit(context, letter, first_seed=False))]
+    wanted = ("baseline", "augmentation", "diffusion", "synthesis", "retraining", "oversampling", "refitting")
+    assert said == [f"{name}, fold 0, seed {chain.config.seed}" for name in wanted]
+    return context
+
+
+@pytest.fixture(scope="module")
+def archive(context: RunContext) -> Path:
+    """What has run, as an archive."""
+    file = context.workspace.parent / "cells.tar.xz"
+    pack(context.workspace, file)
+    return file
+
+
+def test_units_come_seed_by_seed_and_refitting_a_round_later(context: RunContext) -> None:
+    units = units_of(context.config, TablePlan(folds=(0,), seeds=2, stages="ABCDR"), context.workspace)
+    seed = context.config.seed
+    assert [(unit.stage, unit.context.config.seed - seed) for unit in units] == [
+        *(("C", 0), ("D", 0), ("C", 1), ("D", 1), ("R", 0), ("R", 1)),
+    ]
+    assert [unit.first_seed for unit in units[:3]] == [True, True, False]
+    assert {unit.context.split().name for unit in units} == {"fold 0"}
+
+
+def test_a_workspace_without_the_corpus_is_refused(context: RunContext, tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="holds no cached corpus of this front end"):
+        prepared_corpus(context.workspace, changed(context.config, "front_end", n_mels=40))
+    with pytest.raises(StorageError, match=f"{tmp_path}: holds no cached corpus"):
+        prepared_corpus(tmp_path, context.config)
+
+
+def test_the_archive_holds_no_weights_and_no_clips(archive: Path) -> None:
+    with tarfile.open(archive) as tar:
+        names = tar.getnames()
+    assert {Path(name).suffix for name in names} == {".json", ".csv", ".md", ".png"}
+    assert [Path(name).name for name in names if name.endswith(".png")] == ["neighbours.png"]
+    assert sum(name.startswith(f"{CELLS}/") for name in names) == 7
+    assert sum(name.endswith("predictions-test.csv") for name in names) == 5
+
+
+def test_adopted_cells_are_the_runs_that_the_results_are_made_of(
+    archive: Path, context: RunContext, client: MlflowClient, tmp_path: Path
+) -> None:
+    assert adopt(archive, "tiny") == (7, 7)
+    assert adopt(archive, "tiny") == (7, 0), "cells that MLflow has are left alone"
+    publish_results("tiny", tmp_path / "docs")
+    rows = {row["stage"]: row for row in json.loads((tmp_path / "docs" / "results.json").read_text())}
+    assert list(rows) == ["A", "B", "C", "D", "R"]
+    for letter, name in (("B", "augmentation"), ("R", "refitting")):
+        (folder,) = [path for path in (context.workspace / "stages").glob(f"{name}-*") if path.is_dir()]
+        figures = json.loads((folder / "figures.json").read_text())
+        assert rows[letter]["uar"] == pytest.approx(figures["test"]["uar"])
+        run = client.get_run(rows[letter]["runs"][0])
+        assert run.data.metrics["test/uar"] == pytest.approx(figures["test"]["uar"])
+        assert run.data.tags["device"] == "CPU"
+        losses = client.get_metric_history(run.info.run_id, "train/loss")
+        assert len(losses) == context.config.training.epochs
+
+
+@pytest.mark.usefixtures("client")
+def test_an_archive_that_was_changed_is_refused(archive: Path, tmp_path: Path) -> None:
+    with tarfile.open(archive) as tar:
+        tar.extractall(tmp_path / "open", filter="data")
+    (figures,) = (tmp_path / "open" / "stages").glob("baseline-*/figures.json")
+    figures.write_text(figures.read_text().replace("0", "1"))
+    with tarfile.open(tmp_path / "better.tar.xz", "w:xz") as tar:
+        for part in (tmp_path / "open").iterdir():
+            tar.add(part, arcname=part.name)
+    named = f"{figures.parent.name}/figures.json was changed after the stage ended"
+    with pytest.raises(StorageError, match=named):
+        adopt(tmp_path / "better.tar.xz", "tiny")
+
+
+@pytest.mark.usefixtures("client")
+@pytest.mark.parametrize("content", [b"", b"no archive"])
+def test_what_is_no_archive_is_refused(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "cells.tar.xz").write_bytes(content)
+    with pytest.raises(StorageError, match=r"cells\.tar\.xz: not an archive of `python -m sermodels\.cells pack`"):
+        adopt(tmp_path / "cells.tar.xz", "tiny")
+
+
+@pytest.mark.usefixtures("client")
+def test_an_archive_of_something_else_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("nothing")
+    shutil.make_archive(str(tmp_path / "other"), "xztar", tmp_path, "notes.txt")
+    with pytest.raises(StorageError, match="holds no cells; make it by"):
+        adopt(tmp_path / "other.tar.xz", "tiny")
+
+
+def test_an_ensemble_is_the_mean_of_its_members_on_the_same_clips(context: RunContext) -> None:
+    one, other = (
+        read_predictions(next((context.workspace / "stages").glob(f"{name}-*/predictions-test.csv")))
+        for name in ("baseline", "refitting")
+    )
+    mean = averaged([one, other])
+    assert mean.probabilities == pytest.approx((one.probabilities + other.probabilities) / 2)
+    assert mean.identifiers == one.identifiers
+    foreign = read_predictions(next((context.workspace / "stages").glob("baseline-*/predictions-development.csv")))
+    with pytest.raises(ValueError, match="about other clips"):
+        averaged([one, foreign])
