@@ -1,10 +1,11 @@
-# Three images; the last stage, the pipeline, is what `docker build` makes when it is told no target.
+# Four images; the last stage, the pipeline, is what `docker build` makes when it is told no target.
 #   docker build -t sermodels .                              the pipeline; runs, models and tracking are in the volume
 #   docker run --rm -v sermodels:/workspace sermodels
 #   docker run --rm -v sermodels:/workspace -v "$PWD/data:/data:ro" sermodels -P preset=quick -P data_dir=/data
 #   docker build -t sermodels-serve --target cpu .           a server of one bundle: only what serving needs
 #   docker build -t sermodels-serve:cuda --target cuda .     the same on an NVIDIA GPU, with `docker run --gpus all`
 #   docker run --rm -p 127.0.0.1:8000:8000 -v "$PWD/workspace/served/champion:/bundle:ro" sermodels-serve
+#   docker build -t sermodels-worker --target worker .       what runs the deployments of prefect.yaml in containers
 # compose.yaml runs the servers locked down. The bundle is the one that `make serve` fetched from the registry.
 
 FROM python:3.11-slim AS uv
@@ -28,7 +29,7 @@ RUN uv pip install --python /opt/venv/bin/python --require-hashes -r requirement
 FROM scratch AS code
 COPY serve/*.py /app/serve/
 COPY sermodels/__init__.py sermodels/audio.py sermodels/config.py sermodels/emotions.py sermodels/errors.py \
-    sermodels/files.py sermodels/mel.py /app/sermodels/
+    sermodels/files.py sermodels/log_mel_statistics.py sermodels/mel.py /app/sermodels/
 
 # Everything about the two servers but their files.
 FROM python:3.11-slim AS server
@@ -62,7 +63,7 @@ ENV NVIDIA_DRIVER_CAPABILITIES=compute,utility \
 COPY --from=venv-cuda /opt/venv /opt/venv
 COPY --from=code /app /app
 
-FROM uv AS pipeline
+FROM uv AS tools
 ENV DO_NOT_TRACK=1 \
     GIT_PYTHON_REFRESH=quiet \
     GRADIO_ANALYTICS_ENABLED=False \
@@ -78,9 +79,13 @@ RUN uv pip install --system --no-cache --require-hashes -r /requirements.lock
 
 COPY . .
 RUN useradd --create-home --uid 1000 sermodels \
-    && install --directory --owner=sermodels /workspace
+    && install --directory --owner=sermodels /workspace /app/workspace /app/data
 USER sermodels
 
+# What the Docker and Kubernetes work pools of prefect.yaml start: the worker gives the command.
+FROM tools AS worker
+
+FROM tools AS pipeline
 # MLflow keeps artifacts in ./mlruns: the volume, too.
 WORKDIR /workspace
 VOLUME /workspace

@@ -14,6 +14,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.stamp
 PACKAGES := sermodels flows serve
+PEERS := benchmarks/.venv
 
 # No tool reports home, and a slow disk or network gets the time that it needs.
 export DO_NOT_TRACK := 1
@@ -32,10 +33,11 @@ ISOLATED = env -u MLFLOW_TRACKING_URI -u MLFLOW_EXPERIMENT_NAME -u MLFLOW_EXPERI
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run serve test lint format lock map ui-mlflow ui-prefect clean
+.PHONY: help run serve bench bench-quick peers test coverage test-services lint format lock map ui-mlflow ui-prefect \
+	clean-runs clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
 
 run: $(READY) ## run the pipeline; PRESET=demo, more parameters in ARGS="-P data_dir=data -P fold=0"
 	$(TRACKED) mlflow run . --env-manager local --experiment-name sermodels -P "preset=$(PRESET)" $(ARGS)
@@ -43,30 +45,49 @@ run: $(READY) ## run the pipeline; PRESET=demo, more parameters in ARGS="-P data
 serve: $(READY) ## serve the newest exported champion; PORT=8000, HOST=127.0.0.1
 	exec $(TRACKED) python -m flows serve --host "$(HOST)" --port "$(PORT)"
 
-test: lint ## check style, types and imports, then run the tests with coverage
-	$(ISOLATED) python -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
-		--cov=sermodels --cov=flows --cov=serve --cov-report=term-missing:skip-covered --cov-fail-under=85
+bench: $(READY) ## measure each part beside its alternative, write docs/performance.md; ARGS="--data-dir data"
+	-$(MAKE) peers
+	$(TRACKED) python -m benchmarks $(ARGS)
+
+bench-quick: $(READY) ## the same with smaller counts in ten minutes, into benchmarks/results/quick
+	-$(MAKE) peers
+	$(TRACKED) python -m benchmarks --quick $(ARGS)
+
+peers: $(PEERS)/.stamp ## set up LitServe and diffusers for bench, in benchmarks/.venv
+
+test: lint ## check style, types and imports, then run the tests
+	$(ISOLATED) python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(TEST_ARGS)
+
+coverage: ## the same with coverage, which takes half as long again
+	$(MAKE) test TEST_ARGS="--cov=sermodels --cov=flows --cov=serve --cov-report=term-missing:skip-covered \
+		--cov-fail-under=85"
+
+test-services: $(READY) ## run the tests on PostgreSQL, S3 and MLflow and Prefect servers; needs Debian's postgresql
+	$(ISOLATED) python -m pytest -n 0 -v tests/services
 
 lint: $(READY) ## check style, types and imports
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/mypy $(PACKAGES)
+	$(BIN)/mypy $(PACKAGES) benchmarks
 	$(BIN)/lint-imports --no-logo
 
 format: $(READY) ## put the code into shape
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-lock: $(READY) ## write requirements.lock, conda.yaml and the locks of the images anew
+lock: $(READY) ## write requirements.lock, conda.yaml and the locks of images and benchmarks anew
 	$(BIN)/uv pip compile pyproject.toml --extra dev --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-header -q -o requirements.lock
 	for image in cpu cuda; do $(BIN)/uv pip compile serve/requirements-$$image.in -c requirements.lock \
 		--python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q \
 		-o serve/requirements-$$image.lock || exit 1; done
+	$(BIN)/uv pip compile benchmarks/peers.in -c requirements.lock --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-header -q -o benchmarks/peers.lock
 	$(BIN)/python tools/conda_yaml.py
 
-map: $(READY) ## write README's file map anew from the modules' first lines
+map: $(READY) ## write README's file map and MLproject anew from the code
 	$(BIN)/python tools/file_map.py
+	$(BIN)/python tools/mlproject.py
 
 ui-mlflow: $(READY) ## show runs and models at http://127.0.0.1:5000
 	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false \
@@ -74,6 +95,9 @@ ui-mlflow: $(READY) ## show runs and models at http://127.0.0.1:5000
 
 ui-prefect: $(READY) ## show flow runs at http://127.0.0.1:4200
 	PREFECT_HOME="$(CURDIR)/workspace/prefect" $(BIN)/prefect server start
+
+clean-runs: $(READY) ## list dead runs and unused stages, ask, delete; ARGS="--older-than-hours 0 --yes"
+	$(TRACKED) python -m flows clean $(ARGS)
 
 clean: ## delete caches; runs, data and .venv stay
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage .coverage.*
@@ -86,4 +110,9 @@ $(READY): requirements.lock
 	"$(PYTHON)" -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep -o '^uv==[^ ]*' requirements.lock)"
 	$(BIN)/uv pip install --python $(BIN)/python --require-hashes -r requirements.lock
+	@touch $@
+
+$(PEERS)/.stamp: benchmarks/peers.lock $(READY)
+	"$(PYTHON)" -m venv --clear $(PEERS)
+	$(BIN)/uv pip install --python $(PEERS)/bin/python --require-hashes -r benchmarks/peers.lock
 	@touch $@
