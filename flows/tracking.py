@@ -256,7 +256,17 @@ def log_dataset(run: Run, rows: Sequence[Mapping[str, str]], *, name: str, diges
     )
     dataset = from_pandas(frame, source=source, name=name, digest=digest[:16])
     tagged = DatasetInput(Dataset(**dataset.to_dict()), [InputTag("mlflow.data.context", context)])
-    MlflowClient().log_inputs(run.run_id, datasets=[tagged])
+    try:
+        MlflowClient().log_inputs(run.run_id, datasets=[tagged])
+    except MlflowException as error:
+        if not _was_written_meanwhile(error):
+            raise
+        MlflowClient().log_inputs(run.run_id, datasets=[tagged])  # finds the other's
+
+
+def _was_written_meanwhile(error: MlflowException) -> bool:
+    """Whether a row was there when MLflow came to write it, which it had not found before: runs of two processes."""
+    return any(sign in str(error) for sign in ("IntegrityError", "UniqueViolation"))
 
 
 def fetch_artifacts(run_id: str, place: str, folder: Path) -> None:

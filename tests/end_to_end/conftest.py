@@ -102,7 +102,7 @@ def run_flow(tmp_path: Path, command: list[str], environment: dict[str, str]) ->
 
     def run(*more: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [*command, *more], env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=500
+            [*command, *more], env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=1500
         )
 
     return run

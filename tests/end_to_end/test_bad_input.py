@@ -90,7 +90,7 @@ def check_refused(folder: Path, named: str, *options: str) -> None:
     command = [sys.executable, "-m", "flows", "run", f"--workspace={folder / 'workspace'}", *options]
     root = Path(__file__).resolve().parents[2]
     done = subprocess.run(
-        command, cwd=folder, env=os.environ | {"PYTHONPATH": str(root)}, capture_output=True, text=True, timeout=300
+        command, cwd=folder, env=os.environ | {"PYTHONPATH": str(root)}, capture_output=True, text=True, timeout=900
     )
     assert done.returncode == 1
     assert done.stderr.splitlines()[0].startswith("error: ")
@@ -118,7 +118,7 @@ def test_full_disk(small_disk: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "flows", "run", f"--workspace={small_disk / 'workspace'}"]
     root = Path(__file__).resolve().parents[2]
     done = subprocess.run(
-        command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(root)}, capture_output=True, text=True, timeout=300
+        command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(root)}, capture_output=True, text=True, timeout=900
     )
     assert done.returncode == 1
     assert done.stderr.startswith("error: ")
@@ -140,7 +140,7 @@ def test_unreadable_recordings_are_named_at_the_end(
     skipping = ["--skip-unreadable"] if skip else []
     train = [part if part != "run" else "train" for part in command]
     done = subprocess.run(
-        [*train, *options, *skipping], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=500
+        [*train, *options, *skipping], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=1500
     )
     output = done.stdout + done.stderr
     assert done.returncode == (0 if skip else 1), output[-3000:]

@@ -82,7 +82,7 @@ class Site:
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=200,
+            timeout=600,
         )
         assert done.returncode == 0, done.stdout + done.stderr
 
@@ -106,7 +106,7 @@ class Site:
         found = self.ask("/flow_runs/filter", {"deployments": {"name": name}, "sort": "EXPECTED_START_TIME_ASC"})
         return [run for run in found if run["state_name"] != "Scheduled"]
 
-    def wait_for(self, what: Callable[[], Any], says: str, within_s: float = 240.0) -> Any:
+    def wait_for(self, what: Callable[[], Any], says: str, within_s: float = 900.0) -> Any:
         """The first answer that is not empty."""
         deadline = time.monotonic() + within_s
         while time.monotonic() < deadline:

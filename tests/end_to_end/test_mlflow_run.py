@@ -39,7 +39,7 @@ def mlflow_run(*options: str, manager: str = "local", **parameters: str) -> list
 
 def ended(command: list[str], project: dict[str, Any]) -> subprocess.CompletedProcess[str]:
     """The command, run to its end."""
-    return subprocess.run(command, capture_output=True, text=True, timeout=500, **project)
+    return subprocess.run(command, capture_output=True, text=True, timeout=1500, **project)
 
 
 def parents(client: MlflowClient) -> list[MlflowRun]:
@@ -123,7 +123,7 @@ def check_server(project: dict[str, Any], client: MlflowClient, workspace: str) 
     assert client.get_run(run.info.run_id).info.status == "FINISHED"
 
 
-def wait_for_server(url: str, process: "subprocess.Popen[str]", within_s: float = 180.0) -> None:
+def wait_for_server(url: str, process: "subprocess.Popen[str]", within_s: float = 600.0) -> None:
     """Until it is ready."""
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline and process.poll() is None:

@@ -202,7 +202,7 @@ def test_drift_is_reported_and_retrains_once(colab: Colab, corpus: Path) -> None
         cwd=colab.workspace,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert "drift in 54 answers" in done.stdout + done.stderr

@@ -70,7 +70,7 @@ def test_a_run_and_its_rerun(
 
 def evaluate(folder: Path, environment: dict[str, str], *options: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "flows", "evaluate", f"--workspace={folder / 'workspace'}", *options]
-    return subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, timeout=900)
 
 
 def check_evaluation(folder: Path, corpus: Path, environment: dict[str, str]) -> None:

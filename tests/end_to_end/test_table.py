@@ -28,7 +28,7 @@ class Table:
             cwd=self.folder,
             capture_output=True,
             text=True,
-            timeout=500,
+            timeout=1500,
         )
 
     def rows(self) -> list[dict[str, object]]:

@@ -131,8 +131,8 @@ def test_a_crash_leaves_the_old_champion_and_a_race_ends_with_the_best(small: Ml
         finally:
             small.delete_registered_model(LOCK)
             dying.kill()
-        assert again.result(timeout=200) == "passed"
-        assert racing.wait(timeout=200) == 0, (tmp_path / f"{HALF}.log").read_text(encoding="utf-8")
+        assert again.result(timeout=900) == "passed"
+        assert racing.wait(timeout=900) == 0, (tmp_path / f"{HALF}.log").read_text(encoding="utf-8")
     assert (holder("champion"), served("champion")) == (RIGHT, RIGHT)
     half, right = (small.get_model_version(CLASSIFIER_MODEL, version).tags for version in (HALF, RIGHT))
     half_came_first = aliases.PREVIOUS_TAG in half
@@ -162,7 +162,7 @@ def gate_runs(client: MlflowClient, query: str = "tags.stage = 'gate'") -> list[
 
 def wait_for_decisions(client: MlflowClient, count: int) -> None:
     """Until so many gates have let their candidate through; who holds the lock shows that it is alive."""
-    deadline = time.monotonic() + 500
+    deadline = time.monotonic() + 1500
     while len(gate_runs(client, "tags.decision = 'passed'")) < count:
         assert time.monotonic() < deadline, f"fewer than {count} gates have decided"
         client.update_registered_model(LOCK, description=f"the test at {time.monotonic()}")

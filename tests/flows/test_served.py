@@ -113,7 +113,7 @@ def serving_the_champion(tmp_path: Path) -> Iterator[Server]:
     """`python -m flows serve` on a free port, looking at the registry every half second."""
     command = [sys.executable, "-m", "flows", "serve", "--port", "0", "--refresh-s", "0.5"]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "SERMODELS_DEVICE": "cpu", "PYTHONPATH": str(ROOT)}
-    with running(command, within_s=180, cwd=tmp_path, env=environment) as server:
+    with running(command, within_s=600, cwd=tmp_path, env=environment) as server:
         yield server
 
 

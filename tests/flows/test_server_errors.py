@@ -117,7 +117,7 @@ def test_a_run_does_not_begin(variables: dict[str, str], named: str, tmp_path: P
     database = shutil.copy(new_database, tmp_path / "mlflow.db")
     own = {"MLFLOW_TRACKING_URI": f"sqlite:///{database}", "PYTHONPATH": str(ROOT), "PREFECT_HOME": str(tmp_path)}
     command = [sys.executable, "-m", "flows", "run", f"--preset={TINY}", "--overrides=corpus.names=[demo]"]
-    done = subprocess.run(command, env=os.environ | own | variables, capture_output=True, text=True, timeout=200)
+    done = subprocess.run(command, env=os.environ | own | variables, capture_output=True, text=True, timeout=600)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith(f"error: {named}"), done.stderr
     assert "Traceback" not in done.stderr

@@ -48,7 +48,7 @@ def killed(chain: Chain, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     return workspaces
 
 
-def _wait_for(path: Path, process: "subprocess.Popen[bytes]", timeout_s: float = 300.0) -> None:
+def _wait_for(path: Path, process: "subprocess.Popen[bytes]", timeout_s: float = 900.0) -> None:
     deadline = time.monotonic() + timeout_s
     while not path.exists() and time.monotonic() < deadline:
         if process.poll() is not None:

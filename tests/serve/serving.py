@@ -54,7 +54,7 @@ class Server:
 
 
 @contextmanager
-def running(command: list[str], *, within_s: float = 120.0, **options: Any) -> Iterator[Server]:
+def running(command: list[str], *, within_s: float = 600.0, **options: Any) -> Iterator[Server]:
     """A command that becomes a server, with options of Popen; it is killed if it still runs at the end."""
     with subprocess.Popen(
         command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, **{"text": True} | options

@@ -105,7 +105,7 @@ def services(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> It
         command = machine.command("prefect", host="127.0.0.1", port=str(prefect))
         waiting.append(start("prefect", command, prefect, "/api/health", **more))
         migrate = os.environ | QUIET | {"PYTHONPATH": PYTHONPATH} | machine.environment("mlflow-migrate")
-        subprocess.run(machine.command("mlflow-migrate"), env=migrate, cwd=folder, check=True, timeout=200)
+        subprocess.run(machine.command("mlflow-migrate"), env=migrate, cwd=folder, check=True, timeout=600)
         command = machine.command("mlflow", host="127.0.0.1", port=str(mlflow), workers="1")
         waiting.append(start("mlflow", command, mlflow, "/health", **machine.environment("mlflow")))
         for healthy in waiting:

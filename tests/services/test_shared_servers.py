@@ -75,7 +75,7 @@ def test_wrong_password_of_the_tracking_server(
 def test_wrong_password_of_prefect(services: Services, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "flows", "run", f"--preset={TINY}", "--overrides=corpus.names=[demo]"]
     environment = services.environment() | {"PREFECT_API_AUTH_STRING": "team:guessed"}
-    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=200)
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=600)
     assert done.returncode == 1
     expected = f"error: {services.prefect}: user name or password refused; set PREFECT_API_AUTH_STRING"
     assert done.stderr.splitlines()[-1].startswith(expected), done.stderr
