@@ -1,4 +1,4 @@
-"""Six processes that open a tracking database at the same moment, each with a run of its own, and log equal datasets."""
+"""Six processes that open a tracking database at the same moment, each for a run of its own on the same datasets."""
 
 import os
 import subprocess

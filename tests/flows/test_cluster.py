@@ -1,6 +1,8 @@
 """Which Dask clusters are taken, how a local one is cut out of the machine, and what is said when one is lost."""
 
+import gc
 import os
+import warnings
 from contextlib import suppress
 
 import pytest
@@ -50,6 +52,8 @@ def local_cluster(workers: int, threads: int) -> LocalCluster:
     for _ in range(3):
         with suppress(AssertionError):
             return LocalCluster(n_workers=workers, threads_per_worker=threads, processes=False, dashboard_address=None)
+        with warnings.catch_warnings(action="ignore", category=ResourceWarning):
+            gc.collect()  # the cluster that did not start
     raise TimeoutError("Dask's event loop did not start three times")
 
 
