@@ -50,10 +50,12 @@ def test_a_scheduler_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPat
 def local_cluster(workers: int, threads: int) -> LocalCluster:
     """A cluster within this process. Dask gives its event loop 10 s to start, which a busy machine may miss."""
     for _ in range(3):
-        with suppress(AssertionError):
-            return LocalCluster(n_workers=workers, threads_per_worker=threads, processes=False, dashboard_address=None)
-        with warnings.catch_warnings(action="ignore", category=ResourceWarning):
-            gc.collect()  # the cluster that did not start
+        with warnings.catch_warnings(action="ignore", category=ResourceWarning):  # of a cluster that did not start
+            with suppress(AssertionError):
+                return LocalCluster(
+                    n_workers=workers, threads_per_worker=threads, processes=False, dashboard_address=None
+                )
+            gc.collect()
     raise TimeoutError("Dask's event loop did not start three times")
 
 
