@@ -20,6 +20,8 @@ NEIGHBOURS = 5
 COPY_QUANTILE = 0.01
 """A synthetic clip is a near-copy where it lies closer to a training clip than this share of training clips lie to
 their own nearest neighbours."""
+STILL = 0.01
+"""Embedding dimensions that vary less than this share of the liveliest one are scaled as if they varied by it."""
 
 Vectors = NDArray[np.float32]
 """Embeddings, shape (clip, width)."""
@@ -69,9 +71,11 @@ def duplicate_ratio(queries: Vectors, training: Vectors, unseen: Vectors) -> flo
 def distribution_distances(synthetic: Vectors, real: Vectors) -> dict[str, float]:
     """Fréchet distance (Heusel et al. 2017) and squared MMD with a cubic kernel (Bińkowski et al. 2018).
 
-    Both of embeddings scaled to unit variance over the real clips; the MMD of equally many, drawn from each.
+    Both of embeddings scaled to unit variance over the real clips, where they vary (a network's dead units are not
+    blown up); the MMD of equally many, drawn from each.
     """
-    scale = real.std(axis=0, keepdims=True) + 1e-6
+    spread = real.std(axis=0, keepdims=True)
+    scale = np.maximum(spread, max(STILL * float(spread.max()), 1e-6))
     true, made = (torch.from_numpy(part / scale) for part in (real, synthetic))
     frechet = FrechetInceptionDistance(feature=_AlreadyEmbedded(real.shape[1]))
     frechet.update(true, real=True)

@@ -63,14 +63,23 @@ class Models:
 
     async def start(self) -> None:
         """Run every graph once, so that the first request is as fast as the next."""
-        began = time.perf_counter()
+        await self.start_classifiers()
+        await self.warm_generator()
+
+    async def start_classifiers(self) -> None:
+        """Begin to classify."""
         for classifier in self._classifiers.values():
             await classifier.start()
-        if self._generator is not None:
-            first = GenerationRequest.model_validate({"emotion": self.bundle.manifest.labels[0], "steps": 1})
-            _, _, log_mels = await self.paint(next, self._generator.generate(first))
-            await self.paint(self._generator.sound, log_mels)
-        _log.info("warm after %.1f s", time.perf_counter() - began)
+
+    async def warm_generator(self) -> None:
+        """Run the graphs of generation once."""
+        if self._generator is None:
+            return
+        began = time.perf_counter()
+        first = GenerationRequest.model_validate({"emotion": self.bundle.manifest.labels[0], "steps": 1})
+        _, _, log_mels = await self.paint(next, self._generator.generate(first))
+        await self.paint(self._generator.sound, log_mels)
+        _log.info("generation is warm after %.1f s", time.perf_counter() - began)
 
     async def stop(self) -> None:
         """Refuse what waits, and end."""

@@ -1,6 +1,7 @@
 """The service: one object that classifies, generates and edits, used by the HTTP routes and the demo alike."""
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractContextManager, asynccontextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from serve.places import Look, Places
 from serve.sessions import ModelIO, choose_device
 from serve.settings import Settings
 
+LOG = logging.getLogger(__name__)
 Events = AsyncGenerator[Progress | GeneratedClip, None]
 
 
@@ -34,6 +36,7 @@ class Service:
         self.answered: Callable[[Classification], None] = lambda answer: None
         self._models = self.load_models()
         self._retiring: set[asyncio.Task[None]] = set()
+        self._warming: asyncio.Task[None] | None = None
         self.labels = self.bundle.manifest.labels
         self._decoder = DecoderPool(
             sample_rate_hz=self.bundle.manifest.front_end.sample_rate_hz,
@@ -72,17 +75,20 @@ class Service:
         return {"champion": self.bundle} | ({"challenger": self.challenger} if self.challenger else {})
 
     async def start(self) -> None:
-        """Start the decoders and run every graph once, so that the first request is as fast as the next."""
+        """Start the decoders and the classifiers; what generates is run once while the first requests are answered."""
         if self._stopped:
             raise ServeError("this service was stopped; load another")
         self._generating = asyncio.Lock()
         await self._decoder.start()
-        await self._models.start()
+        await self._models.start_classifiers()
         self.ready = True
+        self._warming = asyncio.create_task(self._warm())
 
     async def stop(self) -> None:
         """Answer what is in work and end, for good."""
         self.ready, self._stopped = False, True
+        if self._warming is not None:
+            self._warming.cancel()
         await self._decoder.stop()
         await self._models.stop()
         for task in self._retiring:
@@ -172,6 +178,14 @@ class Service:
                 yield
         finally:
             self._asked -= 1
+
+    async def _warm(self) -> None:
+        """Warm what generates; where that fails, whoever generates is told, and classification goes on."""
+        with self.in_use() as models:
+            try:
+                await models.warm_generator()
+            except ServeError:
+                LOG.exception("generation does not run")
 
     def _check_fit(self, bundle: Bundle) -> None:
         """Raise BundleError for a bundle that cannot take over without a restart."""

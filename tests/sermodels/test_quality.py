@@ -64,6 +64,13 @@ def test_the_frechet_distance_of_a_shift_is_its_square() -> None:
     assert distribution_distances(shifted, TRAINING)["frechet_distance"] == pytest.approx(WIDTH, rel=0.01)
 
 
+def test_a_dead_dimension_does_not_drown_the_others() -> None:
+    dead = [np.hstack([vectors, np.zeros_like(vectors[:, :1])]) for vectors in (REAL, TRAINING)]
+    dead[0][0, -1] = 0.1
+    before, after = distribution_distances(REAL, TRAINING), distribution_distances(*dead)
+    assert {name: pytest.approx(value, abs=0.2) for name, value in before.items()} == after
+
+
 def test_density_is_fidelity_and_coverage_is_diversity() -> None:
     good = density_and_coverage(REAL, TRAINING[:200])
     narrow = density_and_coverage(np.repeat(REAL[:2], 100, axis=0) + NOISE, TRAINING[:200])
