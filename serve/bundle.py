@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import Literal
 
-import onnx
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sermodels.config import ClipConfig, FrontEndConfig
 from sermodels.errors import StorageError
 from sermodels.files import read_json, sha256_of_file, write_json
 from serve.errors import BundleError
+from serve.graph_header import read_header
 
 MANIFEST = "bundle.json"
 FORMAT = 1
@@ -160,10 +160,9 @@ def _check_files(folder: Path, manifest: Manifest) -> None:
 
 def _check_graph(path: Path, manifest: Manifest) -> None:
     """The graph's opset and, for a classifier, its labels are those of the manifest and of this version."""
-    model = onnx.load(path, load_external_data=False)
-    opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
-    if not opset == manifest.opset == OPSET:
-        raise BundleError(f"{path}: opset {opset}, {MANIFEST} says {manifest.opset}; this version runs {OPSET}")
-    labels = {entry.key: entry.value for entry in model.metadata_props}.get(LABELS_KEY)
+    header = read_header(path)
+    if not header.opset == manifest.opset == OPSET:
+        raise BundleError(f"{path}: opset {header.opset}, {MANIFEST} says {manifest.opset}; this version runs {OPSET}")
+    labels = header.metadata.get(LABELS_KEY)
     if path.name.startswith("classifier") and labels != ",".join(manifest.labels):
         raise BundleError(f"{path}: labels {labels}, {MANIFEST} says {','.join(manifest.labels)}; export it again")

@@ -27,11 +27,13 @@ class Classifier:
         self._batcher = Batcher(session, settings, hop_length=self._front_end.hop_length, observe=observe)
 
     async def start(self) -> None:
-        """Begin, and run the graph alone and in a full batch."""
+        """Begin, and run the graph once."""
         self._batcher.start()
-        second = np.zeros(self._front_end.sample_rate_hz, dtype=np.float32)
-        for size in (1, self._max_batch):
-            await self._batcher.score([second] * size)
+        await self._batcher.score([self._second()])
+
+    async def warm(self) -> None:
+        """Run the graph in a full batch."""
+        await self._batcher.score([self._second()] * self._max_batch, refuse=False)
 
     async def stop(self) -> None:
         """Refuse what waits, and end."""
@@ -54,6 +56,10 @@ class Classifier:
         if not bounds:
             return Classification(self.bundle, scored[0].probabilities, scored[0].log_mel, duration_s)
         return self._whole(pieces, bounds, scored, duration_s)
+
+    def _second(self) -> Waveform:
+        """A second of silence."""
+        return np.zeros(self._front_end.sample_rate_hz, dtype=np.float32)
 
     def _whole(
         self, pieces: list[Waveform], bounds: list[tuple[int, int]], scored: list[Scored], duration_s: float

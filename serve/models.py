@@ -62,24 +62,20 @@ class Models:
         self._unused.set()
 
     async def start(self) -> None:
-        """Run every graph once, so that the first request is as fast as the next."""
-        await self.start_classifiers()
-        await self.warm_generator()
-
-    async def start_classifiers(self) -> None:
-        """Begin to classify."""
+        """Begin to classify, which works from now on."""
         for classifier in self._classifiers.values():
             await classifier.start()
 
-    async def warm_generator(self) -> None:
-        """Run the graphs of generation once."""
-        if self._generator is None:
-            return
+    async def warm(self) -> None:
+        """Run what has not run yet once, so that the first request of each kind is as fast as the next."""
         began = time.perf_counter()
-        first = GenerationRequest.model_validate({"emotion": self.bundle.manifest.labels[0], "steps": 1})
-        _, _, log_mels = await self.paint(next, self._generator.generate(first))
-        await self.paint(self._generator.sound, log_mels)
-        _log.info("generation is warm after %.1f s", time.perf_counter() - began)
+        if self._generator is not None:
+            first = GenerationRequest.model_validate({"emotion": self.bundle.manifest.labels[0], "steps": 1})
+            _, _, log_mels = await self.paint(next, self._generator.generate(first))
+            await self.paint(self._generator.sound, log_mels)
+        for classifier in self._classifiers.values():
+            await classifier.warm()
+        _log.info("warm after %.1f s", time.perf_counter() - began)
 
     async def stop(self) -> None:
         """Refuse what waits, and end."""
@@ -151,4 +147,4 @@ class Models:
         return self._session(bundle, CLASSIFIER_INT8)
 
     def _session(self, bundle: Bundle, file: str) -> Session:
-        return Session(bundle.path(file), device=self._device)
+        return Session(bundle.path(file), device=self._device, plan_memory=file in (CLASSIFIER, CLASSIFIER_INT8))

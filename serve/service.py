@@ -75,12 +75,11 @@ class Service:
         return {"champion": self.bundle} | ({"challenger": self.challenger} if self.challenger else {})
 
     async def start(self) -> None:
-        """Start the decoders and the classifiers; what generates is run once while the first requests are answered."""
+        """Start the decoders and the classifiers; what else may be slow at first runs beside the first requests."""
         if self._stopped:
             raise ServeError("this service was stopped; load another")
         self._generating = asyncio.Lock()
-        await self._decoder.start()
-        await self._models.start_classifiers()
+        await asyncio.gather(self._decoder.start(), self._models.start())
         self.ready = True
         self._warming = asyncio.create_task(self._warm())
 
@@ -109,6 +108,7 @@ class Service:
         try:
             self._check_fit(models.bundle)
             await models.start()
+            await models.warm()
         except BaseException:
             await models.stop()
             raise
@@ -180,12 +180,12 @@ class Service:
             self._asked -= 1
 
     async def _warm(self) -> None:
-        """Warm what generates; where that fails, whoever generates is told, and classification goes on."""
+        """Warm the models of now. What fails is told to whoever asks for it; the rest goes on."""
         with self.in_use() as models:
             try:
-                await models.warm_generator()
+                await models.warm()
             except ServeError:
-                LOG.exception("generation does not run")
+                LOG.exception("not all models run")
 
     def _check_fit(self, bundle: Bundle) -> None:
         """Raise BundleError for a bundle that cannot take over without a restart."""

@@ -11,6 +11,7 @@ from sermodels.files import sha256_of_file
 from serve.bundle import CLASSIFIER, LABELS_KEY, MANIFEST, UNET_STEP, load_bundle
 from serve.errors import BundleError
 from serve.export.parity import LARGEST_DIFFERENCE
+from serve.graph_header import read_header
 
 
 @pytest.fixture
@@ -79,6 +80,21 @@ def test_another_opset_is_refused(copy: Path) -> None:
     change_manifest(copy, opset=17)
     with pytest.raises(BundleError, match="opset"):
         load_bundle(copy)
+
+
+def test_a_graphs_header_is_what_onnx_reads(bundle_folder: Path) -> None:
+    for path in bundle_folder.glob("*.onnx"):
+        model, header = onnx.load(path), read_header(path)
+        assert header.opset == next(entry.version for entry in model.opset_import if not entry.domain)
+        assert header.metadata == {entry.key: entry.value for entry in model.metadata_props}
+
+
+@pytest.mark.parametrize("content", [b"", b"RIFF\x24\x00\x00\x00WAVE", b"\x42\xff", b"\x40\x12"])
+def test_a_file_that_is_no_graph_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / CLASSIFIER
+    path.write_bytes(content)
+    with pytest.raises(BundleError, match=f"{CLASSIFIER}: is no ONNX graph"):
+        read_header(path)
 
 
 def test_a_file_outside_the_bundle_is_refused(copy: Path) -> None:
