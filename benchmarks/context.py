@@ -40,7 +40,7 @@ class Sizes:
 
 
 FULL = Sizes(5, 100_000, 128, 3, 32, 50, 4, 100, 400, 300, 25)
-QUICK = Sizes(3, 120, 16, 2, 8, 8, 1, 20, 96, 20, 1)
+QUICK = Sizes(2, 120, 16, 2, 8, 8, 1, 20, 96, 20, 1)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from sermodels.files import read_json
 from sermodels.presets import resolve_config
 
 QUICK = (
-    "training.epochs=2 training.patience=2 diffusion.epochs=2 diffusion.sample_every=2 "
+    "training.epochs=1 training.patience=1 diffusion.epochs=1 diffusion.sample_every=1 "
     "synthesis.per_emotion=6 synthesis.audio_per_emotion=1 editing.clips_per_emotion=1"
 )
 """What `--quick` shortens; the alternatives are reckoned for the same counts."""
