@@ -1,14 +1,8 @@
-"""One stage on one corpus in a process of its own: `python -m benchmarks.growth_child STAGE REQUEST.json`.
+"""One stage on one corpus, to be run in a process of its own: its seconds and the process's peak memory."""
 
-Prints the seconds that the stage took and the process's peak memory in bytes.
-"""
-
-import json
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -50,21 +44,14 @@ def training(config: Config, folder: Path) -> None:
 STAGES = {"caching": caching, "training": training, "synthesis": synthesis}
 
 
-def peak_bytes() -> int:
+def peak_bytes() -> float:
     """This program's peak; `ru_maxrss` would be that of the process which started it, if that was larger."""
     lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) * 1024
 
 
-def main(stage: str, request: Path) -> None:
-    """Run the stage."""
-    asked: dict[str, Any] = json.loads(request.read_text(encoding="utf-8"))
-    config = Config.model_validate(asked["config"])
+def weighed(stage: str, config: Config, folder: Path) -> tuple[float, float]:
+    """Run the stage; the seconds that it took, and this process's peak memory in bytes."""
     begun = time.perf_counter()
-    STAGES[stage](config, Path(asked["folder"]))
-    seconds = time.perf_counter() - begun
-    print(json.dumps([seconds, peak_bytes()]))
-
-
-if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))
+    STAGES[stage](config, folder)
+    return time.perf_counter() - begun, peak_bytes()

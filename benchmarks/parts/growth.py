@@ -1,21 +1,21 @@
 """1, 4 and 16 times the corpus, repeated with other pitch and tempo: time and peak memory of each stage."""
 
-import json
-import subprocess
-import sys
+import multiprocessing
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import cache
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
-from benchmarks.context import ROOT, Bench
-from benchmarks.growth_child import STAGES
+from benchmarks.context import Bench
+from benchmarks.growth_child import STAGES, weighed
 from benchmarks.measure import tell
 from benchmarks.rows import Measured, Row, limit_row
 from sermodels.config import Config
 from sermodels.corpora import Utterance
-from sermodels.files import write_text
 
 FACTORS = (1, 4, 16)
 EXPONENT_LIMIT = 1.1
@@ -30,7 +30,7 @@ def measure(bench: Bench) -> Measured:
     """The exponent of each stage's time, and the growth of the peak of those that should not grow."""
     found: dict[str, list[tuple[float, float]]] = {stage: [] for stage in STAGES}
     for factor in FACTORS:
-        config, folder = grown(bench, factor), bench.scratch / f"growth-{factor}"
+        config, folder = grown(bench, factor), bench.scratch / f"growth-{factor}" / "workspace"
         for stage in STAGES:
             seconds, peak = run_child(stage, config, folder)
             tell(f"  {stage}, {factor} times: {seconds:.2f} s, peak {peak / 1e6:.0f} MB")
@@ -64,18 +64,17 @@ def repeated(utterances: Sequence[Utterance], factor: int, folder: Path) -> list
 
 
 def run_child(stage: str, config: Config, folder: Path) -> tuple[float, float]:
-    """Seconds and peak bytes of a stage. Raises CalledProcessError."""
-    command = [sys.executable, "-m", "benchmarks.growth_child", stage, str(write_request(stage, config, folder))]
-    answer = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
-    seconds, peak = json.loads(answer.splitlines()[-1])
-    return seconds, peak
+    """Seconds and peak bytes of a stage in a process that has just imported what it needs."""
+    with ProcessPoolExecutor(1, mp_context=_imported()) as pool:
+        return pool.submit(weighed, stage, config, folder).result()
 
 
-def write_request(stage: str, config: Config, folder: Path) -> Path:
-    """What the child is told; it works in `folder`."""
-    path = folder / f"{stage}.json"
-    write_text(path, json.dumps({"config": config.model_dump(mode="json"), "folder": str(folder / "workspace")}))
-    return path
+@cache
+def _imported() -> ForkServerContext:
+    """A server that imports torch once and forks a process for each stage."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["benchmarks.growth_child"])
+    return context
 
 
 def exponent(seconds: Sequence[float]) -> float:

@@ -1,6 +1,8 @@
 """The stages of many splits and seeds, in processes beside each other, each recorded as it ends."""
 
 import multiprocessing
+import os
+import threading
 import time
 import traceback
 from collections.abc import Iterator
@@ -106,7 +108,7 @@ def run_cells(config: Config, plan: TablePlan, workspace: Path, *, processes: in
     """
     ends, failed = time.monotonic() + 60.0 * minutes, 0
     units = units_of(config, plan, workspace)
-    with multiprocessing.get_context("spawn").Pool(processes, torch.set_num_threads, (1,)) as pool:
+    with multiprocessing.get_context("spawn").Pool(processes, begin_process) as pool:
         results = pool.imap_unordered(run_unit, units)
         for _ in tqdm(units, desc="cells", unit="unit", disable=False):
             try:
@@ -120,3 +122,16 @@ def run_cells(config: Config, plan: TablePlan, workspace: Path, *, processes: in
                 continue
             print(f"{time.strftime('%H:%M:%S')} {'; '.join(names)}", flush=True)
     return failed == 0
+
+
+def begin_process() -> None:
+    """What each process does first: it computes with one thread, and it ends when the one that started it is killed."""
+    torch.set_num_threads(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
