@@ -1,6 +1,7 @@
 """The configuration: nested frozen models, unknown keys are errors, each default written once."""
 
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -240,6 +241,11 @@ class Config(Section):
     diffusion: DiffusionConfig = DiffusionConfig()
     synthesis: SynthesisConfig = SynthesisConfig()
     editing: EditingConfig = EditingConfig()
+
+    def identity(self) -> dict[str, Any]:
+        """The sections as they identify what comes of them: a file of weights by its name, wherever it lies."""
+        classifier = self.classifier.model_copy(update={"weights": Path(self.classifier.weights).name})
+        return self.model_copy(update={"classifier": classifier}).model_dump(mode="json")
 
     @model_validator(mode="after")
     def _unet_fits_the_log_mel(self) -> "Config":

@@ -93,7 +93,7 @@ def _record(context: RunContext, result: StageResult, letter: str = "") -> str:
         "key": result.key,
         "split": str(context.split_path.relative_to(context.workspace)),
         "device": device,
-        "config": context.config.model_dump(mode="json"),
+        "config": context.config.identity(),
     }
     path = context.workspace / CELLS / f"{result.folder.name}.json"
     if not path.exists():

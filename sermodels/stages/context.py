@@ -50,7 +50,7 @@ class RunContext:
 
     def inputs(self, *sections: str, **more: Any) -> dict[str, Any]:
         """What identifies a stage of this split: corpus, split, seed, the named config sections and more."""
-        config = self.config.model_dump(mode="json")
+        config = self.config.identity()
         common = {"prepared": self.prepared.key, "split": self.split().digest(), "seed": self.config.seed}
         return common | {section: config[section] for section in sections} | more
 

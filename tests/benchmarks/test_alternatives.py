@@ -51,11 +51,13 @@ def test_the_notebook_keeps_a_z_scored_picture_of_each_recording(bench: Bench, t
 
 def test_both_training_loops_have_the_same_losses(bench: Bench, tmp_path: Path) -> None:
     case = training.prepare(bench, "cpu")
+    exactly = case.config.training.model_copy(update={"precision": "float32"})  # four clips tell little of bfloat16
+    case.config = case.config.model_copy(update={"training": exactly})
     ours, seconds = training.train_ours(case, tmp_path)
     notebook = list(training.train_notebook(case, workers=0, device="cpu"))
     assert len(seconds) == len(notebook) == case.config.training.epochs == 2
     theirs = [loss for loss, _ in notebook]
-    assert require_close("losses", ours, theirs, tolerance=training.LOSS_TOLERANCE, unit="nats") >= 0.0
+    assert require_close("losses", ours, theirs, tolerance=0.01, unit="nats") >= 0.0
     state = case.classifier.state_dict()
     assert case.classifier.frozen == ("conv1", "bn1", "layer1", "layer2", "layer3")
     assert all(torch.isfinite(tensor).all() for tensor in state.values())

@@ -19,7 +19,7 @@ def test_the_alternatives_do_as_many_clips_and_epochs(bench: Bench, tmp_path: Pa
     split = {"training": ["a"] * 50, "development": ["b"] * 10, "test": ["c"] * 20}
     write_json(tmp_path / "stages" / "splitting-0" / "split-0.json", split)
     found = alternatives_s(bench, PIECES, tmp_path)
-    epochs, synthetic = 2, 6 * 6
+    epochs, synthetic = 1, 6 * 6
     assert found == {
         "features": pytest.approx(4.0 / 8 * 80),
         "4 classifiers": pytest.approx(4 * epochs * 50 / 10.0),

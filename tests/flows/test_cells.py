@@ -12,6 +12,7 @@ from mlflow import MlflowClient
 
 from flows.adopt import adopt
 from flows.results import publish_results
+from flows.tasks import recipe_digest
 from sermodels.cells.packing import CELLS, pack
 from sermodels.cells.running import Unit, run_unit, units_of
 from sermodels.errors import StorageError
@@ -159,3 +160,10 @@ def test_an_ensemble_is_the_mean_of_its_members_on_the_same_clips(context: RunCo
     foreign = read_predictions(next((context.workspace / "stages").glob("baseline-*/predictions-development.csv")))
     with pytest.raises(ValueError, match="about other clips"):
         averaged([one, foreign])
+
+
+def test_where_the_weights_lie_is_no_part_of_the_recipe(context: RunContext) -> None:
+    here, there = (changed(context.config, "classifier", weights=f"{place}/w.pth") for place in ("/here", "there"))
+    other = changed(context.config, "classifier", weights="there/v.pth")
+    assert recipe_digest(here, "C") == recipe_digest(there, "C") != recipe_digest(other, "C")
+    assert here.identity() == there.identity()
