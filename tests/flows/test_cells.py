@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 import tarfile
 from pathlib import Path
 
@@ -21,9 +19,8 @@ from sermodels.predictions import averaged, read_predictions
 from sermodels.stages.context import RunContext
 from sermodels.stages.prepared import prepared_corpus
 from tests.sermodels.tiny_chain import Chain, changed, copy_workspace, whole_chain
-from tests.serve.pools import ends, runs
+from tests.serve.pools import ends, workers_of_a_killed_program
 
-ROOT = Path(__file__).resolve().parents[2]
 POOL = """
 import multiprocessing, os, time
 from sermodels.cells.running import begin_process
@@ -74,14 +71,7 @@ def test_units_come_seed_by_seed_and_refitting_a_round_later(context: RunContext
 
 
 def test_killed_cells_leave_no_process_behind() -> None:
-    command = [sys.executable, "-c", POOL]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as running:
-        assert running.stdout is not None
-        workers = [int(word) for word in running.stdout.readline().split()]
-        assert len(workers) == 2
-        assert all(runs(pid) for pid in workers)
-        running.kill()
-    assert all(ends(pid, within_s=60.0) for pid in workers)
+    assert all(ends(pid, within_s=60.0) for pid in workers_of_a_killed_program(POOL))
 
 
 def test_a_workspace_without_the_corpus_is_refused(context: RunContext, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from flows.__main__ import main
 from flows.registry import CHALLENGER, CHAMPION, CLASSIFIER_MODEL, ONNX_NAMES, RegistryError
 from flows.served import fetch_bundle, refresh
 from serve.errors import BundleError
-from tests.serve.serving import ROOT, Server, running
+from tests.serve.serving import ROOT, Server, running, within
 from tests.serve.versions import damage, write_version
 
 NAME = ONNX_NAMES[CLASSIFIER_MODEL]
@@ -117,14 +117,6 @@ def serving_the_champion(tmp_path: Path) -> Iterator[Server]:
         yield server
 
 
-def within(server: Server, check: Callable[[], bool], *, timeout_s: float = 90.0) -> None:
-    """Wait for something that happens by itself."""
-    deadline = time.monotonic() + timeout_s
-    while not check():
-        assert time.monotonic() < deadline, server.log
-        time.sleep(0.1)
-
-
 def version_served(server: Server) -> str:
     return str(httpx.get(f"{server.url}/v1/model", timeout=60).json()["model"]["version"])
 
@@ -134,24 +126,24 @@ def test_a_live_server_follows_the_alias_and_outlives_the_registry(client: Mlflo
     with serving_the_champion(tmp_path) as server:
         assert version_served(server) == "1"
         client.set_registered_model_alias(NAME, CHAMPION, "2")
-        within(server, lambda: version_served(server) == "2")
+        within(server, lambda: version_served(server) == "2", timeout_s=90.0)
 
         database = tmp_path / "mlflow.db"
         content = database.read_bytes()
         database.write_bytes(b"no database" * 1000)
-        within(server, lambda: "what is served stays" in server.log)
+        within(server, lambda: "what is served stays" in server.log, timeout_s=90.0)
         time.sleep(3.0)
         assert server.log.count("what is served stays") == 1, "an outage is told once"
         assert version_served(server) == "2"
 
         database.write_bytes(content)
         client.set_registered_model_alias(NAME, CHAMPION, "1")
-        within(server, lambda: version_served(server) == "1")
+        within(server, lambda: version_served(server) == "1", timeout_s=90.0)
 
         follower = child_of(server.process.pid, "follow")
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(60) == 0, server.log
-        within(server, lambda: not Path(f"/proc/{follower}/cmdline").exists())
+        within(server, lambda: not Path(f"/proc/{follower}/cmdline").exists(), timeout_s=90.0)
 
 
 def child_of(parent: int, word: str) -> int:

@@ -1,6 +1,8 @@
-"""What the tests of decode workers share: a pool for one test, and a look at processes."""
+"""What the tests of worker processes share: a pool for one test, and a look at processes."""
 
 import asyncio
+import subprocess
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -48,3 +50,14 @@ def ends(pid: int, *, within_s: float) -> bool:
     while runs(pid) and time.monotonic() < deadline:
         time.sleep(0.02)
     return not runs(pid)
+
+
+def workers_of_a_killed_program(code: str) -> list[int]:
+    """Run a program that prints the numbers of its two worker processes, and kill it once they run."""
+    with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True) as program:
+        assert program.stdout is not None
+        workers = [int(pid) for pid in program.stdout.readline().split()]
+        assert len(workers) == 2
+        assert all(runs(pid) for pid in workers)
+        program.kill()
+    return workers

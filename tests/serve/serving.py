@@ -5,7 +5,8 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -95,3 +96,11 @@ def problem(answer: Any) -> dict[str, str]:
     assert body["error"]["request_id"] == answer.headers["X-Request-ID"]
     error: dict[str, str] = body["error"]
     return error
+
+
+def within(server: Server, check: Callable[[], bool], *, timeout_s: float) -> None:
+    """Wait for something that the server is to do by itself."""
+    deadline = time.monotonic() + timeout_s
+    while not check():
+        assert time.monotonic() < deadline, server.log
+        time.sleep(0.1)

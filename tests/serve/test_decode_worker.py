@@ -12,7 +12,7 @@ import pytest
 
 from serve.decoding import DecoderPool
 from serve.errors import ServeError
-from tests.serve.pools import RATE_HZ, ROOT, ends, in_process, runs, with_pool
+from tests.serve.pools import RATE_HZ, ROOT, ends, in_process, with_pool, workers_of_a_killed_program
 from tests.serve.recordings import encode, tone
 
 
@@ -46,13 +46,7 @@ def test_workers_end_with_the_server() -> None:
         f"    pool = DecoderPool(sample_rate_hz={RATE_HZ}, workers=2, max_duration_s=60)\n    await pool.start()\n"
         "    print(*pool.processes, flush=True)\n    await asyncio.sleep(60)\nasyncio.run(main())\n"
     )
-    with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdout is not None
-        workers = [int(pid) for pid in server.stdout.readline().split()]
-        assert len(workers) == 2
-        assert all(runs(pid) for pid in workers)
-        server.kill()
-    assert all(ends(pid, within_s=5.0) for pid in workers)
+    assert all(ends(pid, within_s=5.0) for pid in workers_of_a_killed_program(code))
 
 
 def test_a_worker_may_do_nothing_but_decode(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from serve.errors import BundleError
 from serve.models import Models
 from serve.service import Service
 from serve.settings import Settings
-from tests.serve.serving import Server, serving, some_wav
+from tests.serve.serving import Server, serving, some_wav, within
 from tests.serve.versions import LABELS, damage, point_at, write_version
 
 REQUESTS_PER_S = 50
@@ -91,14 +91,6 @@ def places(bundle_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 def server(places: Path) -> Iterator[Server]:
     with serving(places / "champion", "--challenger", str(places / "challenger"), demo=True) as started:
         yield started
-
-
-def within(server: Server, check: Callable[[], bool], *, timeout_s: float = 60.0) -> None:
-    """Wait for something that the server is to do by itself."""
-    deadline = time.monotonic() + timeout_s
-    while not check():
-        assert time.monotonic() < deadline, server.log
-        time.sleep(0.1)
 
 
 def classified(server: Server, role: str = "champion") -> Any:
@@ -183,7 +175,7 @@ def test_a_bundle_that_is_no_good_is_refused(
 ) -> None:
     before, folder = refusals(server), places / "champion" / f"version-{number}"
     point_at(harm(write_version(folder, number, labels=labels)))
-    within(server, lambda: refusals(server) > before)
+    within(server, lambda: refusals(server) > before, timeout_s=60.0)
     (line,) = [line for line in server.lines if "refused, champion version 4 goes on" in line and folder.name in line]
     assert "ERROR" in line
     assert reason in line
@@ -197,9 +189,9 @@ def test_a_bundle_that_is_mended_in_its_place_is_taken(places: Path, server: Ser
     folder = places / "champion" / "version-7"
     whole = write_version(places / "whole", 7)
     point_at(damage(write_version(folder, 7)))
-    within(server, lambda: any(folder.name in line for line in server.lines))
+    within(server, lambda: any(folder.name in line for line in server.lines), timeout_s=60.0)
     (folder / "classifier.onnx").write_bytes((whole / "classifier.onnx").read_bytes())
-    within(server, lambda: version_of(classified(server).json()) == "7")
+    within(server, lambda: version_of(classified(server).json()) == "7", timeout_s=60.0)
     refused = httpx.post(f"{server.url}/v1/generate", json={"emotion": LABELS[0]}, timeout=60)
     assert refused.status_code == 404, "this version classifies only"
 
@@ -208,13 +200,13 @@ def test_a_challenger_comes_and_goes(places: Path, server: Server) -> None:
     assert classified(server, "challenger").status_code == 404
     folder = places / "challenger"
     point_at(write_version(folder / "version-8", 8))
-    within(server, lambda: classified(server, "challenger").status_code == 200)
+    within(server, lambda: classified(server, "challenger").status_code == 200, timeout_s=60.0)
     body = classified(server, "challenger").json()
     assert (version_of(body), body["emotion"]) == ("8", heard_by("8"))
     assert "Challenger" in about(server)
     (folder / "current").unlink()
     (folder / "version-8").rename(places / "away")
-    within(server, lambda: classified(server, "challenger").status_code == 404)
+    within(server, lambda: classified(server, "challenger").status_code == 404, timeout_s=60.0)
     assert 'role="challenger"' not in httpx.get(f"{server.url}/metrics", timeout=60).text
     server.process.send_signal(signal.SIGTERM)
     assert server.wait() == 0, server.log
