@@ -307,6 +307,11 @@ def fetch_file(run_id: str, file: str, folder: Path) -> Path:
     return Path(MlflowClient().download_artifacts(run_id, file, made(folder)))
 
 
+def has_file(run_id: str, file: str) -> bool:
+    """Whether a run has an artifact of this name at its top."""
+    return any(artifact.path == file for artifact in MlflowClient().list_artifacts(run_id))
+
+
 def git_commit() -> str:
     """The commit that runs, with `+` if files differ from it; empty outside a checkout."""
     described = subprocess.run(
