@@ -74,8 +74,10 @@ def _row(row: tuple[str, ...], runs: Sequence[FinishedRun]) -> dict[str, Any]:
 def synthetic_section(rows: Sequence[Row], pictures: Path) -> str:
     """Tables, and one picture of synthetic clips beside their nearest training clips, if it was kept."""
     pictures.mkdir(parents=True, exist_ok=True)
-    if tracking.has_file(rows[0]["runs"][0], PICTURE):
-        tracking.fetch_file(rows[0]["runs"][0], PICTURE, pictures)
+    picture = ""
+    if tracking.has_file(run := rows[0]["runs"][0], PICTURE):
+        tracking.fetch_file(run, PICTURE, pictures)
+        picture = f"![Synthetic clips beside their nearest training clips](results/{PICTURE})\n"
     head = ("protocol", "sampler", "splits", "clips", "near-copies", *FIGURES.values(), *PROBES.values())
     lines = [
         (row["protocol"], f"{row['sampler']}, {row['steps']} steps, guidance {row['guidance_scale']:g}",
@@ -83,8 +85,6 @@ def synthetic_section(rows: Sequence[Row], pictures: Path) -> str:
          *(f"{row[name]:.3f}" for name in PROBES))
         for row in rows
     ]  # fmt: skip
-    shown = (pictures / PICTURE).exists()
-    picture = f"![Synthetic clips beside their nearest training clips](results/{PICTURE})\n" if shown else ""
     return "\n".join([HEAD, table_of(head, lines), picture])
 
 
