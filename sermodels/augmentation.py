@@ -1,4 +1,7 @@
-"""Augmentation of a z-scored log-mel batch on its device: chance is drawn first, the transform is deterministic."""
+"""Augmentation of a z-scored log-mel batch on its device: chance is drawn first, the transform is deterministic.
+
+What was drawn is copied to a GPU without waiting for it.
+"""
 
 from dataclasses import dataclass
 
@@ -73,25 +76,28 @@ def augment(batch: Batch, chance: AugmentationDraw) -> Batch:
     device = batch.device
     mels, frames = batch.shape[1:]
     source = (torch.arange(frames) - torch.from_numpy(chance.shift)[:, None]) % frames
-    shifted = batch.gather(2, source.to(device)[:, None, :].expand(-1, mels, -1))
+    shifted = batch.gather(2, source.to(device, non_blocking=True)[:, None, :].expand(-1, mels, -1))
     noise = torch.randn(batch.shape, generator=torch.Generator(device).manual_seed(chance.noise_seed), device=device)
-    equalized = shifted * _per_clip(chance.gain, device) + torch.from_numpy(chance.equalizer).to(device)[:, :, None]
+    equalized = (
+        shifted * _per_clip(chance.gain, device)
+        + torch.from_numpy(chance.equalizer).to(device, non_blocking=True)[:, :, None]
+    )
     noisy = equalized + noise * _per_clip(chance.noise_std, device)
     kept = _outside(chance.time_span, frames, device)[:, None, :] & _outside(chance.mel_span, mels, device)[:, :, None]
     masked = torch.where(kept, noisy, torch.zeros_like(noisy))
     if chance.share == 1.0:
         return masked
-    partner = torch.from_numpy(chance.partner).to(device)
+    partner = torch.from_numpy(chance.partner).to(device, non_blocking=True)
     return chance.share * masked + (1.0 - chance.share) * masked[partner]
 
 
 def _per_clip(values: NDArray[np.float32], device: torch.device) -> Tensor:
     """One value a clip, shaped to scale a batch."""
-    return torch.from_numpy(values).to(device)[:, None, None]
+    return torch.from_numpy(values).to(device, non_blocking=True)[:, None, None]
 
 
 def _outside(span: Span, size: int, device: torch.device) -> Tensor:
     """True where a cell lies outside its clip's mask; shape (batch, size)."""
     start, width = (torch.from_numpy(part)[:, None] for part in span)
     cell = torch.arange(size)
-    return ((cell < start) | (cell >= start + width)).to(device)
+    return ((cell < start) | (cell >= start + width)).to(device, non_blocking=True)

@@ -4,28 +4,34 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from sermodels.checkpoint import Tensors
 
 
 class WeightAverage:
-    """Exponential moving average of a network's state (Polyak & Juditsky 1992); a decay of 0 follows the network."""
+    """Exponential moving average of a network's state (Polyak & Juditsky 1992); a decay of 0 follows the network.
+
+    All tensors are changed in one call: on a GPU a call for each costs as much as the network's own backward pass.
+    """
 
     def __init__(self, network: nn.Module) -> None:
-        """Start from the network as it is."""
-        self.tensors: Tensors = _copy(network)
+        """Start from the network as it is; its tensors stay where they are from now on."""
+        state = network.state_dict()
+        self.tensors: Tensors = {name: tensor.detach().clone() for name, tensor in state.items()}
+        self._own, self._network = list(self.tensors.values()), list(state.values())
+        places = [place for place, tensor in enumerate(self._own) if tensor.is_floating_point()]
+        self._averaged = [self._own[place] for place in places], [self._network[place] for place in places]
+        places = [place for place, tensor in enumerate(self._own) if not tensor.is_floating_point()]
+        self._counted = [self._own[place] for place in places], [self._network[place] for place in places]
 
     @torch.no_grad()
-    def update(self, network: nn.Module, decay: float, step: int) -> None:
+    def update(self, decay: float, step: int) -> None:
         """Move towards the network after optimiser step `step`; the decay warms up, to forget the first steps."""
         now = min(decay, (1 + step) / (10 + step))
-        state = network.state_dict()
-        averaged = [name for name, tensor in state.items() if tensor.is_floating_point()]
-        # All tensors in one call: on a GPU a call for each costs as much as the network's own backward pass.
-        torch._foreach_lerp_([self.tensors[name] for name in averaged], [state[name] for name in averaged], 1.0 - now)
-        for name in state.keys() - set(averaged):
-            self.tensors[name].copy_(state[name])
+        own, network = self._averaged
+        torch._foreach_lerp_(own, network, 1.0 - now)
+        _put(*reversed(self._counted))
 
     def restore(self, tensors: Tensors) -> None:
         """Continue from an average that was saved."""
@@ -33,13 +39,16 @@ class WeightAverage:
             self.tensors[name].copy_(tensor)
 
     @contextmanager
-    def applied_to(self, network: nn.Module) -> Iterator[None]:
+    def applied(self) -> Iterator[None]:
         """Within the block the network has the averaged weights, afterwards the trained ones again."""
-        trained = _copy(network)
-        network.load_state_dict(self.tensors)
+        trained = [tensor.clone() for tensor in self._network]
+        _put(self._own, self._network)
         yield
-        network.load_state_dict(trained)
+        _put(trained, self._network)
 
 
-def _copy(network: nn.Module) -> Tensors:
-    return {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
+@torch.no_grad()
+def _put(values: list[Tensor], tensors: list[Tensor]) -> None:
+    """Give tensors, if there are any, their values."""
+    if tensors:
+        torch._foreach_copy_(tensors, values)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -93,6 +94,12 @@ class ClipSet:
         """Number of clips."""
         return len(self.starts)
 
+    @cached_property
+    def _lengths_here(self) -> NDArray[np.int64]:
+        """The lengths in the processor's memory, so that no step waits for a GPU."""
+        lengths: NDArray[np.int64] = self.lengths.cpu().numpy()
+        return lengths
+
     def to(self, device: torch.device) -> "ClipSet":
         """The same clips on another device."""
         return ClipSet(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
@@ -127,12 +134,15 @@ class ClipSet:
     def training_offsets(
         self, indices: Int64[Tensor, " batch"], frames: int, crop: str, rng: np.random.Generator
     ) -> Int64[Tensor, " batch"]:
-        """Offsets for training: the first frame, or uniform over every place where the clip fits or fills."""
+        """Offsets for training: the first frame, or uniform over every place where the clip fits or fills.
+
+        `indices` lie in the processor's memory, the offsets on the clips' device.
+        """
         if crop == "start":
-            return torch.zeros_like(indices)
-        room = (frames - self.lengths[indices]).cpu().numpy()
+            return torch.zeros_like(indices, device=self.values.device)
+        room = frames - self._lengths_here[indices.numpy()]
         low, high = np.minimum(room, 0), np.maximum(room, 0)
-        return torch.from_numpy(rng.integers(low, high, endpoint=True)).to(indices.device)
+        return torch.from_numpy(rng.integers(low, high, endpoint=True)).to(self.values.device, non_blocking=True)
 
 
 def statistics_of(

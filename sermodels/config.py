@@ -218,6 +218,17 @@ class SynthesisConfig(Section):
     """Clips an emotion that are also turned into audio by Griffin-Lim."""
 
 
+class RetrainingConfig(Section):
+    """How a classifier is trained on more than the real clips: on synthetic ones (stage C), or repeated ones (D)."""
+
+    share: Probability | None = None
+    """Of an epoch's clips, how many are synthetic or repeated; None draws them as often as any other clip."""
+    until: Probability = 1.0
+    """Share of the epochs in which they are trained on; in those after it only the real clips are."""
+    least_agreement: Probability = 0.0
+    """Synthetic clips are left out whose emotion the judge (stage A) thinks less probable than this."""
+
+
 class EditingConfig(Section):
     """What is tried to see how well the diffusion model turns one emotion into another, on clips of the test part."""
 
@@ -240,6 +251,7 @@ class Config(Section):
     training: TrainingConfig = TrainingConfig()
     diffusion: DiffusionConfig = DiffusionConfig()
     synthesis: SynthesisConfig = SynthesisConfig()
+    retraining: RetrainingConfig = RetrainingConfig()
     editing: EditingConfig = EditingConfig()
 
     def identity(self) -> dict[str, Any]:

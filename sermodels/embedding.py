@@ -52,7 +52,10 @@ class EmotionEmbeddings:
         self, emotions: Int64[Tensor, " batch"], noise: Float[Tensor, "batch width"], variation: float
     ) -> Float[Tensor, "batch width"]:
         """The emotion's centroid plus `variation` times its spread times unit noise."""
-        return self.centroids.to(noise)[emotions] + variation * self.spread.to(noise)[emotions] * noise
+        return (
+            self.centroids.to(noise, non_blocking=True)[emotions]
+            + variation * self.spread.to(noise, non_blocking=True)[emotions] * noise
+        )
 
     def save(self, path: Path) -> None:
         """Write as safetensors with the labels in the header."""

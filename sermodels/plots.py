@@ -15,11 +15,11 @@ from sermodels.files import atomic_write
 from sermodels.mel import mel_centres_hz
 
 
-def save_figure(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path, *, dpi: int = 110) -> None:
     """Write a figure as PNG, atomically. Raises StorageError."""
     FigureCanvasAgg(figure)
     with atomic_write(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=110)
+        figure.savefig(temporary, format="png", dpi=dpi)
 
 
 def curves(history: Sequence[Mapping[str, int | float]], title: str) -> Figure:

@@ -38,9 +38,9 @@ def share(length: int) -> slice:
     return slice(rank(), None, ranks())
 
 
-def weighed(loss: Tensor, own: int, length: int) -> Tensor:
-    """A mean over `own` clips as this process's part of the mean over the batch of `length`."""
-    return loss * (own / length) if together() else loss
+def weight(length: int, device: torch.device) -> Tensor:
+    """What this process's mean over its part of so many clips counts in the mean over all of them, shape ()."""
+    return torch.full((), len(range(length)[share(length)]) / length, device=device)
 
 
 def synchronize_statistics(network: nn.Module) -> None:

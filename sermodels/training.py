@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,7 @@ from sermodels.config import AugmentationConfig, TrainingConfig
 from sermodels.device import autocast
 from sermodels.evaluation import figures
 from sermodels.frozen import FrozenFeatures, frozen_features
+from sermodels.graphed import GraphedStep, Inputs, optimizer_options, set_rate
 from sermodels.prediction import predict
 from sermodels.randomness import generator, torch_seed
 from sermodels.training_data import Indices, TrainingData, epoch_batches
@@ -75,7 +77,7 @@ class TrainingState:
         uar = record.get("val/uar", 0.0)
         if uar > self.best_uar or "val/uar" not in record:
             self.best_uar, self.best_epoch = uar, int(record["epoch"])
-            self.best = {name: tensor.cpu().clone() for name, tensor in self.average.tensors.items()}
+            self.best = {name: tensor.clone() for name, tensor in self.average.tensors.items()}
 
 
 def train_classifier(
@@ -99,6 +101,7 @@ def train_classifier(
     if checkpoint.exists():
         state.restore(checkpoint)
     frozen = _frozen(classifier, data, config) if augmentation is None and data.clip.crop == "start" else None
+    step = GraphedStep(partial(_step, state, config, frozen), data.clips.values.device)
     for record in state.history:
         on_epoch(record)
     saved_at = time.monotonic()
@@ -109,7 +112,7 @@ def train_classifier(
     for epoch in progress:
         if epoch - state.best_epoch > config.patience:
             break
-        state.note(_run_epoch(state, data, config, augmentation, seed, epoch, frozen))
+        state.note(_run_epoch(state, data, config, augmentation, seed, epoch, frozen, step))
         progress.set_postfix(
             {name: f"{value:.3f}" for name, value in state.history[-1].items() if name in ("train/loss", "val/uar")}
         )
@@ -132,8 +135,8 @@ def _optimizer(classifier: Classifier, config: TrainingConfig) -> torch.optim.Op
     """Adam or AdamW over the parameters that learn."""
     learning = [parameter for parameter in classifier.parameters() if parameter.requires_grad]
     kind = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
-    on_gpu = learning[0].device.type == "cuda"
-    return kind(learning, lr=config.learning_rate, weight_decay=config.weight_decay, fused=on_gpu or None)
+    device = learning[0].device
+    return kind(learning, weight_decay=config.weight_decay, **optimizer_options(config.learning_rate, device))
 
 
 def learning_rate_factor(step: int, total: int, warmup_fraction: float) -> float:
@@ -152,18 +155,22 @@ def _run_epoch(
     seed: int,
     epoch: int,
     frozen: FrozenFeatures | None,
+    take_step: GraphedStep,
 ) -> EpochRecord:
     """One epoch of optimiser steps and its figures on the development clips."""
-    batches = epoch_batches(data, config.batch_size, seed, epoch)
+    batches = epoch_batches(data, config.batch_size, seed, epoch, config.epochs)
     total = config.epochs * len(batches)
     device, losses, right = data.clips.values.device, [], []
     state.classifier.train()
     for step, indices in enumerate(tqdm(batches, desc=f"epoch {epoch}", leave=False, unit="batch", disable=None)):
         rate = config.learning_rate * learning_rate_factor(epoch * len(batches) + step, total, config.warmup_fraction)
-        for group in state.optimizer.param_groups:
-            group["lr"] = rate
-        loss, correct = _step(state, data, config, augmentation, indices, (seed, epoch, step), frozen)
-        state.average.update(state.classifier, config.ema_decay, epoch * len(batches) + step)
+        set_rate(state.optimizer, rate)
+        key = (seed, epoch, step)
+        inputs = _inputs(state.classifier, data, augmentation, indices, generator(*key), batched=frozen is None)
+        torch.manual_seed(torch_seed(*key) + ranks.rank())  # dropout draws from torch's global generator
+        loss, correct = take_step(inputs)
+        if config.ema_decay > 0 or step == len(batches) - 1:  # without a decay it is the network as the epoch leaves it
+            state.average.update(config.ema_decay, epoch * len(batches) + step)
         losses.append(loss * len(indices))
         right.append(correct)
     sums = [float(torch.stack(each).double().sum()) for each in (losses, right)]  # a GPU is waited for once an epoch
@@ -183,7 +190,7 @@ def _on_development(
 ) -> EpochRecord:
     """Figures of the averaged weights on the development clips."""
     truth = data.clips.labels[torch.from_numpy(data.development)].cpu().numpy()
-    with state.average.applied_to(state.classifier):
+    with state.average.applied():
         own = predict(state.classifier, data, data.development[ranks.share(len(data.development))], config, frozen)
     probabilities = ranks.gather_rows(own, len(data.development))
     found = figures(truth, probabilities, state.classifier.labels)
@@ -191,55 +198,58 @@ def _on_development(
 
 
 def _step(
-    state: TrainingState,
-    data: TrainingData,
-    config: TrainingConfig,
-    augmentation: AugmentationConfig | None,
-    indices: Indices,
-    key: tuple[int, int, int],
-    frozen: FrozenFeatures | None,
+    state: TrainingState, config: TrainingConfig, frozen: FrozenFeatures | None, inputs: Inputs
 ) -> tuple[Tensor, Tensor]:
     """One optimiser step; returns this process's part of the loss and its number of clips classified right, () each."""
-    rng = generator(*key)
-    torch.manual_seed(torch_seed(*key) + ranks.rank())  # dropout draws from torch's global generator
-    device = data.clips.values.device
-    rows, own = torch.from_numpy(indices).to(device), ranks.share(len(indices))
-    labels = data.clips.labels[rows]
-    partner_labels, share = labels, 1.0
-    if frozen is None:
-        batch, partner, share = _batch(state.classifier, data, augmentation, rows, rng)
-        partner_labels = labels[partner]
-    with autocast(device, config.precision):
-        embedding = frozen.embed(rows[own]) if frozen else state.classifier.embed_standardized(batch[own])
+    labels = inputs["labels"]
+    with autocast(labels.device, config.precision):
+        embedding = frozen.embed(inputs["rows"]) if frozen else state.classifier.embed_standardized(inputs["batch"])
         logits = state.classifier.logits_of(embedding).float()
-    loss = _mixed_loss(logits, labels[own], partner_labels[own], share, config.label_smoothing)
-    loss = ranks.weighed(loss, len(logits), len(indices))
-    state.optimizer.zero_grad(set_to_none=True)
-    loss.backward()
+    loss = _mixed_loss(logits, labels, inputs.get("partners"), inputs.get("share"), config.label_smoothing)
+    (loss * inputs["weight"]).backward()
     ranks.sum_gradients(state.classifier)
     state.optimizer.step()
-    return loss.detach(), (logits.argmax(1) == labels[own]).sum()
+    state.optimizer.zero_grad(set_to_none=True)
+    return (loss * inputs["weight"]).detach(), (logits.argmax(1) == labels).sum()
 
 
-def _batch(
+def _inputs(
     classifier: Classifier,
     data: TrainingData,
     augmentation: AugmentationConfig | None,
-    rows: Tensor,
+    indices: Indices,
     rng: np.random.Generator,
-) -> tuple[Tensor, Tensor, float]:
-    """Z-scored and augmented clips; with mixup, which clip each is mixed with, and its own share."""
-    offsets = data.clips.training_offsets(rows, data.frames, data.clip.crop, rng)
+    *,
+    batched: bool,
+) -> dict[str, Tensor]:
+    """This process's share of a batch: labels, and clips z-scored and augmented, or the rows of their frozen features.
+
+    With mixup also the labels of the clips that they are mixed with, and their own share. The weight is that of this
+    process's mean in the mean of the whole batch.
+    """
+    device, places, own = data.clips.values.device, torch.from_numpy(indices), ranks.share(len(indices))
+    rows = places.to(device, non_blocking=True)
+    labels = data.clips.labels[rows]
+    inputs = {"labels": labels[own], "weight": ranks.weight(len(indices), device)}
+    if not batched:
+        return inputs | {"rows": rows[own]}
+    offsets = data.clips.training_offsets(places, data.frames, data.clip.crop, rng)
     batch = classifier.standardize(data.clips.batch(rows, offsets, data.frames))
     if augmentation is None:
-        return batch, torch.arange(len(rows), device=rows.device), 1.0
+        return inputs | {"batch": batch[own]}
     chance = draw(augmentation, (batch.shape[0], batch.shape[1], batch.shape[2]), rng)
-    return augment(batch, chance), torch.from_numpy(chance.partner).to(rows.device), chance.share
+    inputs["batch"] = augment(batch, chance)[own]
+    if augmentation.mixup_alpha > 0:
+        partners = labels[torch.from_numpy(chance.partner).to(device, non_blocking=True)]
+        inputs |= {"partners": partners[own], "share": torch.full((), chance.share, device=device)}
+    return inputs
 
 
-def _mixed_loss(logits: Tensor, labels: Tensor, partners: Tensor, share: float, smoothing: float) -> Tensor:
+def _mixed_loss(
+    logits: Tensor, labels: Tensor, partners: Tensor | None, share: Tensor | None, smoothing: float
+) -> Tensor:
     """Cross-entropy; with mixup the weighted sum over both labels (Zhang et al. 2018, eq. 1)."""
     own = nn.functional.cross_entropy(logits, labels, label_smoothing=smoothing)
-    if share == 1.0:
+    if partners is None or share is None:
         return own
     return share * own + (1.0 - share) * nn.functional.cross_entropy(logits, partners, label_smoothing=smoothing)

@@ -1,13 +1,13 @@
 """What a classifier is trained on, and in which order: clips on the device, their parts, and each epoch's batches."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sermodels.clips import ClipSet, frames_of
-from sermodels.config import ClipConfig, Config
+from sermodels.config import ClipConfig, Config, RetrainingConfig
 from sermodels.randomness import generator
 
 Indices = NDArray[np.int64]
@@ -17,8 +17,8 @@ Indices = NDArray[np.int64]
 class TrainingData:
     """Clips on the device, and which of them are trained on and which choose the epoch.
 
-    `training` may name a clip several times (oversampling); an epoch draws `clips_per_epoch` of them. Without
-    `development` clips the last epoch is the one that is kept.
+    An epoch draws `clips_per_epoch` clips of `training` and of `extra`, synthetic or repeated ones, as `mixture` says.
+    Without `development` clips the last epoch is the one that is kept.
     """
 
     clips: ClipSet
@@ -27,6 +27,8 @@ class TrainingData:
     clips_per_epoch: int
     frames: int
     clip: ClipConfig
+    extra: Indices = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    mixture: RetrainingConfig = field(default_factory=RetrainingConfig)
 
 
 def everything(clips: ClipSet, config: Config) -> TrainingData:
@@ -37,7 +39,15 @@ def everything(clips: ClipSet, config: Config) -> TrainingData:
     )
 
 
-def epoch_batches(data: TrainingData, batch_size: int, seed: int, epoch: int) -> list[Indices]:
-    """Clip indices of every batch of an epoch, drawn without replacement until the pool is used up."""
-    order = generator(seed, epoch).permutation(data.training)[: data.clips_per_epoch]
+def epoch_batches(data: TrainingData, batch_size: int, seed: int, epoch: int, epochs: int) -> list[Indices]:
+    """Clip indices of every batch of one of the `epochs`, drawn without replacement until the pool is used up."""
+    rng, extra = generator(seed, epoch), data.extra
+    if epoch >= data.mixture.until * epochs:
+        extra = extra[:0]
+    if data.mixture.share is None or not len(extra):
+        order = rng.permutation(np.concatenate([data.training, extra]))[: data.clips_per_epoch]
+    else:
+        chosen = rng.permutation(extra)[: round(data.mixture.share * data.clips_per_epoch)]
+        real = rng.permutation(data.training)[: data.clips_per_epoch - len(chosen)]
+        order = rng.permutation(np.concatenate([real, chosen]))
     return np.array_split(order, math.ceil(len(order) / batch_size))

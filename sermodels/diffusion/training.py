@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,10 +26,12 @@ from sermodels.checkpoint import (
     without_prefix,
 )
 from sermodels.clips import ClipSet
+from sermodels.config import DiffusionConfig
 from sermodels.device import autocast
 from sermodels.diffusion.denoiser import Denoiser
 from sermodels.diffusion.model import DiffusionModel
 from sermodels.diffusion.schedule import drawn_sigmas
+from sermodels.graphed import GraphedStep, Inputs, optimizer_options, set_rate
 from sermodels.randomness import generator, torch_seed
 from sermodels.training import EpochRecord, OnEpoch, learning_rate_factor
 
@@ -80,10 +83,10 @@ def train_denoiser(
     uninterrupted run, and reports the epochs of before again. Raises StorageError when it cannot be written.
     """
     config = model.config
-    on_gpu = clips.values.device.type == "cuda"
-    learning = model.denoiser.parameters()
-    optimizer = torch.optim.AdamW(learning, lr=config.learning_rate, weight_decay=0.0, fused=on_gpu or None)
+    device, learning = clips.values.device, model.denoiser.parameters()
+    optimizer = torch.optim.AdamW(learning, weight_decay=0.0, **optimizer_options(config.learning_rate, device))
     state = DenoiserState(model.denoiser, optimizer, WeightAverage(model.denoiser))
+    step = GraphedStep(partial(_step, state, config), device)
     if checkpoint.exists():
         state.restore(checkpoint)
     for record in state.history:
@@ -94,12 +97,12 @@ def train_denoiser(
         range(done, config.epochs), initial=done, total=config.epochs, desc="diffusion", unit="epoch", mininterval=1.0
     )
     for epoch in epochs:
-        state.history.append(_run_epoch(state, model, clips, training, seed, epoch))
+        state.history.append(_run_epoch(state, model, clips, training, seed, epoch, step))
         epochs.set_postfix(loss=f"{state.history[-1]['train/loss']:.4f}")
         on_epoch(state.history[-1])
         first = ranks.rank() == 0
         if first and (epoch + 1) % config.sample_every == 0 and epoch + 1 < config.epochs:
-            with state.average.applied_to(model.denoiser):
+            with state.average.applied():
                 on_samples(epoch, model)
         if first and time.monotonic() - saved_at >= save_every_s:  # after the samples: a killed run draws them again
             state.save(checkpoint)
@@ -111,7 +114,13 @@ def train_denoiser(
 
 
 def _run_epoch(
-    state: DenoiserState, model: DiffusionModel, clips: ClipSet, training: NDArray[np.int64], seed: int, epoch: int
+    state: DenoiserState,
+    model: DiffusionModel,
+    clips: ClipSet,
+    training: NDArray[np.int64],
+    seed: int,
+    epoch: int,
+    take_step: GraphedStep,
 ) -> EpochRecord:
     """One pass over the training clips."""
     config = model.config
@@ -122,42 +131,60 @@ def _run_epoch(
     for step, indices in enumerate(tqdm(batches, desc=f"epoch {epoch}", leave=False, unit="batch", disable=None)):
         done = epoch * len(batches) + step
         rate = config.learning_rate * learning_rate_factor(done, total, WARMUP_FRACTION)
-        for group in state.optimizer.param_groups:
-            group["lr"] = rate
-        loss = batch_loss(model, clips, torch.from_numpy(indices), (seed, epoch, step))
-        state.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        ranks.sum_gradients(state.denoiser)
-        torch.nn.utils.clip_grad_norm_(state.denoiser.parameters(), 1.0)
-        state.optimizer.step()
-        state.average.update(state.denoiser, config.ema_decay, done)
-        losses.append(loss.detach() * len(indices))
+        set_rate(state.optimizer, rate)
+        (loss,) = take_step(_inputs(model, clips, torch.from_numpy(indices), (seed, epoch, step)))
+        state.average.update(config.ema_decay, done)
+        losses.append(loss * len(indices))
     total_loss = float(torch.stack(losses).double().sum())  # a GPU is waited for once an epoch
     (loss_sum,) = ranks.sum_numbers([total_loss], clips.values.device)
     return {"epoch": epoch, "learning_rate": rate, "train/loss": loss_sum / len(order)}
 
 
-def batch_loss(model: DiffusionModel, clips: ClipSet, indices: Tensor, key: tuple[int, int, int]) -> Float[Tensor, ""]:
-    """Weighted error of the predicted x0 at random noise levels (Karras et al. 2022, eq. 2 with lambda of table 1).
+def _step(state: DenoiserState, config: DiffusionConfig, inputs: Inputs) -> tuple[Tensor]:
+    """One optimiser step; returns this process's part of the loss, ()."""
+    loss = _loss(state.denoiser, config, inputs)
+    loss.backward()
+    ranks.sum_gradients(state.denoiser)
+    torch.nn.utils.clip_grad_norm_(state.denoiser.parameters(), 1.0)
+    state.optimizer.step()
+    state.optimizer.zero_grad(set_to_none=True)
+    return (loss.detach(),)
 
-    Where several processes train together, this one's part of it.
+
+def batch_loss(model: DiffusionModel, clips: ClipSet, indices: Tensor, key: tuple[int, int, int]) -> Float[Tensor, ""]:
+    """Weighted error of the predicted x0 of these clips, with the chance that `key` stands for."""
+    return _loss(model.denoiser, model.config, _inputs(model, clips, indices, key))
+
+
+def _inputs(model: DiffusionModel, clips: ClipSet, indices: Tensor, key: tuple[int, int, int]) -> dict[str, Tensor]:
+    """This process's share of a batch: clips, unit noise, noise levels, conditions, and where there is to be none.
+
+    The weight is that of this process's mean in the mean of the whole batch.
     """
     config, device = model.config, clips.values.device
     rng = generator(*key)
     chance = torch.Generator(device).manual_seed(torch_seed(*key))
-    rows = indices.to(device)
-    offsets = clips.training_offsets(rows, config.frames, "random", rng).clamp(max=0)
+    rows, own = indices.to(device, non_blocking=True), ranks.share(len(indices))
+    offsets = clips.training_offsets(indices, config.frames, "random", rng).clamp(max=0)
     clean = (clips.batch(rows, offsets, config.frames) - model.mean.to(device)[:, None]) / model.std.to(device)[:, None]
-    sigma = drawn_sigmas(config, len(rows), rng).to(device)
+    sigma = drawn_sigmas(config, len(rows), rng).to(device, non_blocking=True)
     noise = torch.randn(clean.shape, generator=chance, device=device)
     variation = torch.randn((len(rows), model.embeddings.width), generator=chance, device=device)
     condition = model.embeddings.conditions(clips.labels[rows], variation, config.variation)
-    dropped = torch.from_numpy(rng.random(len(rows)) < config.condition_dropout).to(device)
-    condition = model.denoiser.drop_condition(condition, dropped)
-    own = ranks.share(len(rows))
-    clean, noise, sigma, condition = clean[own], noise[own], sigma[own], condition[own]
-    with autocast(device, config.precision):
-        predicted = model.denoiser(clean + sigma[:, None, None] * noise, sigma, condition)
+    dropped = torch.from_numpy(rng.random(len(rows)) < config.condition_dropout).to(device, non_blocking=True)
+    whole = {"clean": clean, "noise": noise, "sigma": sigma, "condition": condition, "dropped": dropped}
+    return {"weight": ranks.weight(len(rows), device), **{name: tensor[own] for name, tensor in whole.items()}}
+
+
+def _loss(denoiser: Denoiser, config: DiffusionConfig, inputs: Inputs) -> Float[Tensor, ""]:
+    """Weighted error of the predicted x0 at random noise levels (Karras et al. 2022, eq. 2 with lambda of table 1).
+
+    Where several processes train together, this one's part of it.
+    """
+    clean, sigma = inputs["clean"], inputs["sigma"]
+    condition = denoiser.drop_condition(inputs["condition"], inputs["dropped"])
+    with autocast(clean.device, config.precision):
+        predicted = denoiser(clean + sigma[:, None, None] * inputs["noise"], sigma, condition)
     weight = (1.0 + sigma.square()) / sigma.square()
     loss: Tensor = (weight[:, None, None] * (predicted.float() - clean).square()).mean()
-    return ranks.weighed(loss, len(clean), len(rows))
+    return loss * inputs["weight"]

@@ -32,7 +32,7 @@ from sermodels.training import EpochRecord, OnEpoch, train_classifier
 from sermodels.training_data import TrainingData
 from sermodels.weights import WeightsReport, load_pretrained, weights_digest
 
-VERSION = 2
+VERSION = 3
 """Bumped by hand when the same inputs would give another classifier."""
 
 STATE_FILE = "state.safetensors"
@@ -74,7 +74,9 @@ def run_classification(
     holds the classifier, history, figures, predictions and pictures.
     """
     config = context.config
-    sections = ["front_end", "clip", "classifier", "training", *(["augmentation"] if recipe.augmented else [])]
+    sections = ["front_end", "clip", "classifier", "training"]
+    sections += ["augmentation"] if recipe.augmented else []
+    sections += ["retraining"] if recipe in (RETRAINING, OVERSAMPLING) else []
     oversampled = config.synthesis.per_emotion if recipe.oversampled else 0
     inputs = context.inputs(
         *sections,
@@ -116,14 +118,16 @@ def train_and_evaluate(
     if recipe.refitted:
         training, development = np.concatenate([training, development]), development[:0]
     classifier, report = build_classifier(config, clips, training)
-    clips, pool = _training_pool(config, recipe, data, clips, training, given, split)
+    clips, extra = _extra_clips(config, recipe, data, clips, training, given, split)
     fed = TrainingData(
         clips=clips,
-        training=pool,
+        training=training,
         development=development,
-        clips_per_epoch=len(training) if config.training.epoch_size == "real" else len(pool),
+        clips_per_epoch=len(training) + (0 if config.training.epoch_size == "real" else len(extra)),
         frames=frames_of(config.clip.duration_s, config.front_end),
         clip=config.clip,
+        extra=extra,
+        mixture=config.retraining,
     )
     ranks.synchronize_statistics(classifier)
     history = train_classifier(
@@ -164,7 +168,7 @@ def check_statistics(classifier: Classifier, clips: ClipSet, training: NDArray[n
             raise SplitError(f"{split.name}: the classifier's {name} of the log-mels is not that of the training clips")
 
 
-def _training_pool(
+def _extra_clips(
     config: Config,
     recipe: Recipe,
     data: RunData,
@@ -173,19 +177,21 @@ def _training_pool(
     given: StageResult | None,
     split: Split,
 ) -> tuple[ClipSet, NDArray[np.int64]]:
-    """The clips, with synthetic ones behind them, and the indices to train on: real, real + synthetic, or repeated."""
+    """The clips, with synthetic ones behind them, and what joins the real ones in training: synthetic or repeated."""
     if recipe.oversampled:
-        extra = oversample(data.labels, training, config.synthesis.per_emotion, config.seed)
-        return clips, np.concatenate([training, extra])
+        return clips, oversample(data.labels, training, config.synthesis.per_emotion, config.seed)
     if given is None or recipe.refitted:
-        return clips, training
+        return clips, training[:0]
     provenance = given.read("provenance.json")
     check_synthetic(provenance, split)
     log_mels, labels = read_synthetic(given.folder / "clips", len(config.corpus.emotions), config.synthesis)
-    fresh = [place for place, clip in enumerate(provenance["clips"]) if not clip["near_copy"]]
+    least = config.retraining.least_agreement
+    fresh = [
+        place for place, clip in enumerate(provenance["clips"]) if not clip["near_copy"] and clip["agreement"] >= least
+    ]
     chosen = [log_mels[place] for place in fresh], [labels[place] for place in fresh]
     made = ClipSet.from_config(*chosen, config.clip, config.front_end).to(clips.values.device)
-    return clips.join(made), np.concatenate([training, np.arange(len(clips), len(clips) + len(made))])
+    return clips.join(made), np.arange(len(clips), len(clips) + len(made))
 
 
 def oversample(
@@ -215,8 +221,8 @@ def _write_results(
     results: dict[str, Any] = {
         "stage": recipe.letter,
         "weights": report.message(),
-        "training_clips": len(fed.training),
-        "optimizer_steps": len(history) * -(-min(fed.clips_per_epoch, len(fed.training)) // config.training.batch_size),
+        "training_clips": len(fed.training) + len(fed.extra),
+        "optimizer_steps": len(history) * -(-fed.clips_per_epoch // config.training.batch_size),
         "best_epoch": best["epoch"],
     }
     places = {part: data.indices(getattr(split, part)) for part in PARTS}

@@ -35,10 +35,14 @@ SHOWN = 3
 
 @dataclass(frozen=True)
 class Quality:
-    """`figures` by name, and which clips (clip,) are near-copies of a training clip."""
+    """`figures` by name, and of each clip (clip,) what the judge makes of it.
+
+    `copies`: whether it is a near-copy of a training clip; `agreement`: the probability of the emotion it was made for.
+    """
 
     figures: dict[str, float]
     copies: NDArray[np.bool_]
+    agreement: NDArray[np.float32]
 
 
 def measure_quality(
@@ -65,7 +69,7 @@ def measure_quality(
     }
     copies = near_copies(synthetic, real[training])
     _picture(config, data, training[nearest(synthetic, real[training]).place], log_mels, labels, folder)
-    return Quality({**found, "near_copies": float(copies.sum())}, copies)
+    return Quality({**found, "near_copies": float(copies.sum())}, copies, heard[np.arange(len(emotions)), emotions])
 
 
 def _embed(config: Config, classifier: Classifier, log_mels: LogMels, labels: list[int]) -> Vectors:
@@ -97,4 +101,4 @@ def _picture(
         shown = [place for place, label in enumerate(labels) if label == emotion][:SHOWN]
         rows.append([clip for place in shown for clip in (log_mels[place], data.log_mels[neighbours[place]])])
     title = "Synthetic clips (1st, 3rd, 5th column) beside their nearest training clips (2nd, 4th, 6th)"
-    save_figure(log_mel_grid(rows, config.corpus.emotions, config.front_end, title), folder / "neighbours.png")
+    save_figure(log_mel_grid(rows, config.corpus.emotions, config.front_end, title), folder / "neighbours.png", dpi=60)

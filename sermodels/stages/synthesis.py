@@ -20,7 +20,7 @@ from sermodels.store import StageResult, is_complete, run_stage, stage_folder
 from sermodels.synthesis import Draw, read_synthetic, synthesize
 
 NAME = "synthesis"
-VERSION = 2
+VERSION = 3
 
 
 def run_synthesis(
@@ -119,8 +119,9 @@ def _synthesize(
                 "seed": [config.seed, draw.emotion, draw.number],
                 "original": originals.identifier(draw) if originals else "",
                 "near_copy": bool(copy),
+                "agreement": float(agreement),
             }
-            for draw, copy in zip(draws, quality.copies, strict=True)
+            for draw, copy, agreement in zip(draws, quality.copies, quality.agreement, strict=True)
             for emotion in [model.embeddings.labels[draw.emotion]]
         ],
     }

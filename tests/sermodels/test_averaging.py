@@ -23,7 +23,7 @@ def test_the_average_is_exponential_with_a_warm_up() -> None:
     for step, decay in enumerate([0.1, 2 / 11, 3 / 12, 0.3, 0.3]):
         for parameter in model.parameters():
             parameter.data += 1.0
-        average.update(model, 0.3, step)
+        average.update(0.3, step)
         now = model.state_dict()
         expected = {name: decay * kept + (1.0 - decay) * now[name] for name, kept in expected.items()}
 
@@ -38,7 +38,7 @@ def test_counters_follow_and_a_decay_of_0_follows_everything(decay: float) -> No
     model(torch.randn(5, 3))
     for parameter in model.parameters():
         parameter.data += torch.randn_like(parameter)
-    average.update(model, decay, 100)
+    average.update(decay, 100)
 
     now = model.state_dict()
     assert average.tensors["1.num_batches_tracked"] == now["1.num_batches_tracked"] == 1
@@ -52,7 +52,7 @@ def test_the_network_has_its_own_weights_back_afterwards() -> None:
         parameter.data += 1.0
     trained = state(model)
 
-    with average.applied_to(model):
+    with average.applied():
         assert torch.equal(model.state_dict()["0.weight"], average.tensors["0.weight"])
         assert not torch.equal(model.state_dict()["0.weight"], trained["0.weight"])
 
@@ -63,7 +63,7 @@ def test_what_was_saved_is_continued() -> None:
     model = network()
     average, again = WeightAverage(model), WeightAverage(model)
     model[0].weight.data += 1.0
-    average.update(model, 0.5, 10)
+    average.update(0.5, 10)
 
     again.restore(average.tensors)
 

@@ -128,6 +128,23 @@ def test_a_resumed_optimizer_continues_identically(
     assert_same(dict(resumed.state_dict()), dict(straight.state_dict()))
 
 
+def test_an_optimizers_state_lies_in_memory_as_the_parameters_do(tmp_path: Path) -> None:
+    """A GPU's kernel for all parameters at once refuses any other layout."""
+    weight = nn.Conv2d(3, 4, 3, bias=False).to(memory_format=torch.channels_last).weight
+    optimizer = torch.optim.AdamW([weight])
+    weight.square().sum().backward()
+    optimizer.step()
+    before = optimizer.state[weight]["exp_avg"]
+    save_tensors(tmp_path / "state.safetensors", optimizer_tensors(optimizer), {})
+
+    resumed = torch.optim.AdamW([weight])
+    load_optimizer(resumed, load_tensors(tmp_path / "state.safetensors")[0])
+
+    after = resumed.state[weight]["exp_avg"]
+    assert torch.equal(after, before)
+    assert after.stride() == weight.stride() != torch.empty_like(weight).contiguous().stride()
+
+
 def test_without_its_state_an_optimizer_does_not_continue_identically() -> None:
     """The test above would see a state that is lost."""
     straight, forgetful = network(), network()

@@ -151,6 +151,22 @@ def test_refitting_learns_from_the_development_clips_too_and_keeps_the_last_epoc
     assert tuple(row["identifier"] for row in predictions(result, "test")) == split.test
 
 
+def test_clips_that_the_judge_doubts_are_left_out(chain: Chain, tmp_path: Path) -> None:
+    copy_workspace(chain.context.workspace, tmp_path)
+    made = chain.stages["synthesis"]
+    clips = made.read("provenance.json")["clips"]
+    least = float(np.median([clip["agreement"] for clip in clips]))
+    config = changed(chain.config, "retraining", least_agreement=least)
+    context = RunContext(config, tmp_path, chain.context.prepared, chain.context.split_path)
+
+    result = run_classification(context, RETRAINING, given=made)
+
+    sure = sum(clip["agreement"] >= least and not clip["near_copy"] for clip in clips)
+    assert result.read("figures.json")["training_clips"] == 12 + sure < 12 + len(clips)
+    same = RunContext(config, chain.context.workspace, chain.context.prepared, chain.context.split_path)
+    assert run_classification(same, BASELINE).reused, "it is no part of the other stages"
+
+
 def test_settings_of_other_stages_do_not_matter(chain: Chain) -> None:
     config = changed(changed(chain.config, "synthesis", steps=9), "augmentation", noise_std=0.5)
     context = RunContext(config, chain.context.workspace, chain.context.prepared, chain.context.split_path)

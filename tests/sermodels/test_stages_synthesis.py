@@ -89,6 +89,15 @@ def test_their_quality_stands_beside_that_of_real_clips(chain: Chain) -> None:
     assert all(np.isfinite(value) for value in figures.values())
 
 
+def test_every_clip_says_how_sure_the_judge_is_of_its_emotion(chain: Chain) -> None:
+    stage = chain.stages["synthesis"]
+    agreement = np.array([clip["agreement"] for clip in stage.read("provenance.json")["clips"]])
+
+    assert ((agreement >= 0.0) & (agreement <= 1.0)).all()
+    assert len(EMOTIONS) == 2, "of two emotions the more probable one is heard"
+    assert np.mean(agreement > 0.5) == pytest.approx(stage.read("figures.json")["agreement/accuracy"])
+
+
 def test_clips_may_start_from_training_clips_of_their_emotion(chain: Chain, tmp_path: Path) -> None:
     stage = synthesis_with(chain, tmp_path, strength=0.5)
 

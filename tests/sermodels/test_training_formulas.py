@@ -1,10 +1,13 @@
 """What the training loop computes: its rate, its batches and its loss."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from sermodels.config import RetrainingConfig
 from sermodels.training import _mixed_loss, learning_rate_factor
 from sermodels.training_data import TrainingData, epoch_batches
 from tests.sermodels.tiny import tiny_data
@@ -33,13 +36,19 @@ def test_the_rate_rises_linearly_and_then_falls() -> None:
 def test_an_epoch_draws_without_replacement() -> None:
     data = tiny_data()
 
-    batches = epoch_batches(data, 5, seed=3, epoch=0)
+    batches = epoch_batches(data, 5, seed=3, epoch=0, epochs=2)
 
     assert sorted(np.concatenate(batches)) == list(range(16))
     assert [len(batch) for batch in batches] == [4, 4, 4, 4]
-    assert not np.array_equal(np.concatenate(batches), np.concatenate(epoch_batches(data, 5, seed=3, epoch=1)))
-    assert not np.array_equal(np.concatenate(batches), np.concatenate(epoch_batches(data, 5, seed=4, epoch=0)))
-    np.testing.assert_array_equal(np.concatenate(batches), np.concatenate(epoch_batches(data, 5, seed=3, epoch=0)))
+    assert not np.array_equal(
+        np.concatenate(batches), np.concatenate(epoch_batches(data, 5, seed=3, epoch=1, epochs=2))
+    )
+    assert not np.array_equal(
+        np.concatenate(batches), np.concatenate(epoch_batches(data, 5, seed=4, epoch=0, epochs=2))
+    )
+    np.testing.assert_array_equal(
+        np.concatenate(batches), np.concatenate(epoch_batches(data, 5, seed=3, epoch=0, epochs=2))
+    )
 
 
 @pytest.mark.parametrize("pool", [16, 24, 160])
@@ -48,12 +57,32 @@ def test_every_pool_takes_the_same_number_of_steps(pool: int) -> None:
     data = tiny_data()
     grown = TrainingData(data.clips, np.arange(pool), data.development, 16, data.frames, data.clip)
 
-    batches = epoch_batches(grown, 4, seed=0, epoch=0)
+    batches = epoch_batches(grown, 4, seed=0, epoch=0, epochs=2)
 
     drawn = np.concatenate(batches)
     assert [len(batch) for batch in batches] == [4] * 4
     assert len(set(drawn.tolist())) == 16
     assert set(drawn.tolist()) <= set(range(pool))
+
+
+@pytest.mark.parametrize("share", [0.25, 0.9])
+def test_a_share_of_each_epoch_is_synthetic_until_real_clips_alone_follow(share: float) -> None:
+    data = replace(tiny_data(), extra=np.arange(100, 108), mixture=RetrainingConfig(share=share, until=0.5))
+
+    drawn = [np.concatenate(epoch_batches(data, 5, seed=0, epoch=epoch, epochs=4)) for epoch in range(4)]
+
+    synthetic = min(8, round(share * 16))
+    assert [int((epoch >= 100).sum()) for epoch in drawn] == [synthetic, synthetic, 0, 0]
+    assert all(len(set(epoch.tolist())) == len(epoch) == 16 for epoch in drawn)
+    assert not np.array_equal(np.sort(drawn[0]), np.sort(drawn[1])), "each epoch draws others"
+
+
+def test_without_a_share_synthetic_clips_are_drawn_like_any_other() -> None:
+    data = replace(tiny_data(), extra=np.arange(100, 116))
+
+    drawn = [np.concatenate(epoch_batches(data, 5, seed=0, epoch=epoch, epochs=40)) for epoch in range(40)]
+
+    assert np.mean(np.concatenate(drawn) >= 100) == pytest.approx(0.5, abs=0.05)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
@@ -64,4 +93,4 @@ def test_the_loss_of_mixed_clips_is_that_of_mixed_labels(share: float, smoothing
 
     expected = nn.functional.cross_entropy(logits, mixed, label_smoothing=smoothing)
 
-    torch.testing.assert_close(_mixed_loss(logits, labels, partners, share, smoothing), expected)
+    torch.testing.assert_close(_mixed_loss(logits, labels, partners, torch.tensor(share), smoothing), expected)
