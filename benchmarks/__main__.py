@@ -27,6 +27,7 @@ PARTS = (
     "accuracy",
 )
 LONG = ("accuracy",)
+DEVICES = ("cpu", "cuda")
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 WORKSPACE = ROOT / "workspace" / "benchmarks"
@@ -43,8 +44,12 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--rounds", type=int, help="how often each side has its turn")
     parser.add_argument("--weights", default="none", help="state dict that pipeline and accuracy start from")
     parser.add_argument("--bundle", type=Path, help="folder of the bundle to serve; default: untrained networks")
+    parser.add_argument("--devices", default="cpu,cuda", help="where `training` and `synthesis` are measured")
     parser.add_argument("--page", action="store_true", help="measure nothing, write docs/performance.md anew")
     options = parser.parse_args(arguments)
+    options.devices = tuple(options.devices.split(","))
+    if unknown := sorted(set(options.devices) - set(DEVICES)):
+        parser.error(f"unknown devices {', '.join(unknown)}; allowed: {', '.join(DEVICES)}")
     usual = [one for one in PARTS if not (options.quick and one in LONG)]
     options.parts = options.parts.split(",") if options.parts else usual
     if unknown := sorted(set(options.parts) - set(PARTS)):
@@ -59,7 +64,9 @@ def measure(options: argparse.Namespace) -> list[str]:
 
     WORKSPACE.mkdir(parents=True, exist_ok=True)
     results = RESULTS / "quick" if options.quick else RESULTS
-    given = Options(options.quick, options.rounds, options.data_dir, options.weights, options.bundle, results)
+    given = Options(
+        options.quick, options.rounds, options.data_dir, options.weights, options.bundle, results, options.devices
+    )
     faults: list[str] = []
     with tempfile.TemporaryDirectory(dir=WORKSPACE, prefix="run-") as scratch:
         bench = Bench(given, Path(scratch))
@@ -83,7 +90,10 @@ def measure_part(name: str, bench: "Bench") -> tuple[str, ...]:
     results = bench.options.results
     measured = importlib.import_module(f"benchmarks.parts.{name}").measure(bench)
     rows = [one.json() for one in measured.rows]
-    write_json(results / f"{name}.json", {"machine": describe(), "rows": rows, "rounds": bench.rounds, **measured.raw})
+    suffix = "" if "cpu" in bench.options.devices else "-cuda"
+    write_json(
+        results / f"{name}{suffix}.json", {"machine": describe(), "rows": rows, "rounds": bench.rounds, **measured.raw}
+    )
     write_summary(results, measured.rows)
     for one in measured.rows:
         tell(f"   {'met   ' if one.met else 'MISSED'} {one.part}: {one.ratio:.2f} times, to reach {one.target:.3g}")

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import torch
+
 from benchmarks.fresh_bundle import fresh_bundle
 from benchmarks.machine import Rates, cpu_name, measure_rates
 from benchmarks.measure import tell
@@ -27,6 +29,8 @@ class Sizes:
     clips: int
     """Recordings of `features`, at most; the corpus has 1,510."""
     training_clips: int
+    training_copies_cuda: int
+    """How often each of them is there on a GPU, which has done with so few of them at once."""
     training_epochs: int
     training_batch: int
     synthetic_per_emotion: int
@@ -39,8 +43,8 @@ class Sizes:
     growth_per_emotion: int
 
 
-FULL = Sizes(5, 100_000, 128, 3, 32, 50, 4, 100, 400, 300, 25)
-QUICK = Sizes(2, 120, 16, 2, 8, 8, 1, 20, 96, 20, 1)
+FULL = Sizes(5, 100_000, 128, 8, 3, 32, 50, 4, 100, 400, 300, 25)
+QUICK = Sizes(2, 120, 16, 2, 2, 8, 8, 1, 20, 96, 20, 1)
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,8 @@ class Options:
     bundle: Path | None
     results: Path
     """Where the raw figures and the rows of this kind of run lie."""
+    devices: tuple[str, ...] = ("cpu", "cuda")
+    """Where the parts that know both are measured, if they are there."""
 
 
 class Bench:
@@ -66,6 +72,15 @@ class Bench:
         self.rounds = options.rounds or self.sizes.rounds
         self.cores = usable_cores()
         self.device = cpu_name()
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """Where the parts that know both are measured."""
+        here = {"cpu": True, "cuda": torch.cuda.is_available()}
+        for device in self.options.devices:
+            if not here[device]:
+                tell(f"  skipped: {device}; there is no such device here")
+        return tuple(device for device in self.options.devices if here[device])
 
     @cached_property
     def rates(self) -> Rates:

@@ -70,12 +70,9 @@ def pixel_worker(device: str) -> Iterator[PixelWorker]:
 
 def measure(bench: Bench) -> Measured:
     """A row for the CPU, and one for the GPU where there is one."""
-    one, raw = _on_cpu(bench)
-    if not torch.cuda.is_available():
-        tell("  skipped: synthesis on a GPU; there is no CUDA device here")
-        return Measured([one], {"cpu": raw})
-    other, gpu = _on_gpu(bench)
-    return Measured([one, other], {"cpu": raw, "cuda": gpu})
+    on = {"cpu": _on_cpu, "cuda": _on_gpu}
+    results = {device: on[device](bench) for device in bench.devices}
+    return Measured([one for one, _ in results.values()], {device: raw for device, (_, raw) in results.items()})
 
 
 def _on_cpu(bench: Bench) -> tuple[Row, dict[str, Any]]:

@@ -18,7 +18,7 @@ from benchmarks.context import Bench
 from benchmarks.flops import torch_flops
 from benchmarks.fresh import fresh_classifier
 from benchmarks.machine import matrix_rate
-from benchmarks.measure import alternate, tell
+from benchmarks.measure import alternate
 from benchmarks.rows import Measured, Row, row
 from sermodels.cache import cache_log_mels, cache_path, read_log_mel
 from sermodels.classifier import Classifier
@@ -52,11 +52,8 @@ class Case:
 
 def measure(bench: Bench) -> Measured:
     """A row for the CPU, and one for the GPU where there is one."""
-    devices = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
-    results = [_on(bench, device) for device in devices]
-    if "cuda" not in devices:
-        tell("  skipped: training on a GPU; there is no CUDA device here")
-    return Measured([one for one, _ in results], dict(zip(devices, (raw for _, raw in results), strict=True)))
+    results = {device: _on(bench, device) for device in bench.devices}
+    return Measured([one for one, _ in results.values()], {device: raw for device, (_, raw) in results.items()})
 
 
 def _on(bench: Bench, device: str) -> tuple[Row, dict[str, Any]]:
@@ -98,10 +95,11 @@ def _on(bench: Bench, device: str) -> tuple[Row, dict[str, Any]]:
 def prepare(bench: Bench, device: str) -> Case:
     """Clips of the corpus, the seed's network on them, and the same pictures as .npy files."""
     config = _config(bench)
-    chosen = bench.utterances[:: max(1, len(bench.utterances) // (bench.sizes.training_clips + 2))]
-    chosen = chosen[: bench.sizes.training_clips + 2]
+    spread = bench.utterances[:: max(1, len(bench.utterances) // (bench.sizes.training_clips + 2))]
+    chosen = list(spread[: bench.sizes.training_clips + 2])
     cache = bench.scratch / "training-cache"
     cache_log_mels(chosen, config.front_end, cache)
+    chosen = [*chosen[:-2] * (bench.sizes.training_copies_cuda if device == "cuda" else 1), *chosen[-2:]]
     log_mels = [read_log_mel(cache_path(cache, one, config.front_end)) for one in chosen]
     labels = [config.corpus.emotions.index(one.emotion) for one in chosen]
     clips = ClipSet.from_config(log_mels, labels, config.clip, config.front_end).to(torch.device(device))
@@ -183,7 +181,10 @@ def train_notebook(case: Case, *, workers: int, device: str) -> Iterator[tuple[f
     training, state = case.config.training, case.classifier.state_dict()
     names = {name: name.removeprefix("backbone.") for name in state if name.startswith(("backbone.", "fc."))}
     weights = {short: state[name].contiguous().cpu() for name, short in names.items()}
-    epochs = [epoch_batches(case.data, training.batch_size, case.config.seed, one) for one in range(training.epochs)]
+    epochs = [
+        epoch_batches(case.data, training.batch_size, case.config.seed, one, training.epochs)
+        for one in range(training.epochs)
+    ]
     total = sum(len(batches) for batches in epochs)
     rates = [
         training.learning_rate * learning_rate_factor(step, total, training.warmup_fraction) for step in range(total)

@@ -61,4 +61,7 @@ def test_the_command_line_knows_its_parts(capsys: pytest.CaptureFixture[str]) ->
     assert parse_arguments(["--quick", "--parts", "accuracy,growth"]).parts == ["accuracy", "growth"]
     with pytest.raises(SystemExit):
         parse_arguments(["--parts", "features,speed"])
+    assert parse_arguments(["--devices", "cuda"]).devices == ("cuda",)
+    with pytest.raises(SystemExit):
+        parse_arguments(["--devices", "tpu"])
     assert "unknown parts speed" in capsys.readouterr().err
