@@ -33,10 +33,12 @@ truth; the last three are the UAR of a logistic regression on the embeddings, tr
 another. Means over the splits and seeds that ran.
 """
 PICTURE = "neighbours.png"
+SAMPLING = {"sampler": "", "steps": "", "guidance_scale": "", "strength": "1.0"}
+"""What tells one way of sampling from another, and what it was where a run does not say."""
 
 
 def synthetic_rows(table: str) -> list[dict[str, Any]]:
-    """One row a protocol and sampler, of the newest run of each split and seed of a table."""
+    """One row a protocol and way of sampling, of the newest run of each split and seed of a table."""
     newest: dict[tuple[str, ...], FinishedRun] = {}
     for run in tracking.finished_runs({"table": table, "stage": "synthesis"}):
         newest.setdefault((*_row_of(run), run.tags["split"], run.tags["seed"]), run)
@@ -48,13 +50,13 @@ def synthetic_rows(table: str) -> list[dict[str, Any]]:
 
 def _row_of(run: FinishedRun) -> tuple[str, ...]:
     """What runs of one row share."""
-    sampling = (run.params[f"synthesis.{name}"] for name in ("sampler", "steps", "guidance_scale"))
+    sampling = (run.params.get(f"synthesis.{name}", whole) for name, whole in SAMPLING.items())
     return run.tags["protocol"], run.tags["corpora"], *sampling
 
 
 def _row(row: tuple[str, ...], runs: Sequence[FinishedRun]) -> dict[str, Any]:
     """Means over runs."""
-    protocol, corpora, sampler, steps, guidance = row
+    protocol, corpora, sampler, steps, guidance, strength = row
     names = [f"{part}/{name}" for part in ("synthetic", "real") for name in FIGURES] + list(PROBES)
     return {
         "protocol": protocol,
@@ -62,6 +64,7 @@ def _row(row: tuple[str, ...], runs: Sequence[FinishedRun]) -> dict[str, Any]:
         "sampler": sampler,
         "steps": int(steps),
         "guidance_scale": float(guidance),
+        "strength": float(strength),
         "folds": sorted({run.tags["split"] for run in runs}),
         "seeds": sorted({int(run.tags["seed"]) for run in runs}),
         "clips": sum(int(run.metrics["clips"]) for run in runs),
@@ -69,6 +72,12 @@ def _row(row: tuple[str, ...], runs: Sequence[FinishedRun]) -> dict[str, Any]:
         **{name: float(np.mean([run.metrics[name] for run in runs])) for name in names},
         "runs": [run.run_id for run in runs],
     }
+
+
+def _sampling(row: Row) -> str:
+    """How the clips were drawn, in words."""
+    start = "noise" if row["strength"] == 1.0 else f"training clips noised by {row['strength']:g}"
+    return f"{row['sampler']}, {row['steps']} steps, guidance {row['guidance_scale']:g}, from {start}"
 
 
 def synthetic_section(rows: Sequence[Row], pictures: Path) -> str:
@@ -80,7 +89,7 @@ def synthetic_section(rows: Sequence[Row], pictures: Path) -> str:
         picture = f"![Synthetic clips beside their nearest training clips](results/{PICTURE})\n"
     head = ("protocol", "sampler", "splits", "clips", "near-copies", *FIGURES.values(), *PROBES.values())
     lines = [
-        (row["protocol"], f"{row['sampler']}, {row['steps']} steps, guidance {row['guidance_scale']:g}",
+        (row["protocol"], _sampling(row),
          len(row["runs"]), row["clips"], row["near_copies"], *(_beside(row, name) for name in FIGURES),
          *(f"{row[name]:.3f}" for name in PROBES))
         for row in rows

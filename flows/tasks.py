@@ -75,8 +75,9 @@ def stage_tags(context: RunContext, stage: str, letter: str = "") -> dict[str, s
 def recipe_digest(config: Config, letter: str) -> str:
     """What cells of a table have in common: all that a stage's config says but for the split and the seed."""
     sections = {"front_end", "clip", "classifier", "training"} | ({"augmentation"} if letter != "A" else set())
-    sections |= {"C": {"diffusion", "synthesis"}, "D": {"synthesis"}}.get(letter, set())
-    return sha256_of_json([letter, {name: part for name, part in config.identity().items() if name in sections}])[:12]
+    sections |= {"C": {"diffusion", "synthesis", "retraining"}, "D": {"retraining"}}.get(letter, set())
+    chosen = {name: part for name, part in config.identity().items() if name in sections}
+    return sha256_of_json([letter, chosen, config.synthesis.per_emotion if letter == "D" else 0])[:12]
 
 
 def log_stage(run: Run, result: StageResult, *patterns: str) -> None:
