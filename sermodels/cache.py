@@ -1,5 +1,6 @@
 """The log-mel cache: one float16 array a recording, addressed by content, written once and verified when used."""
 
+import hashlib
 import os
 import zipfile
 import zlib
@@ -7,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
 
@@ -19,8 +21,10 @@ from sermodels.config import FrontEndConfig
 from sermodels.corpora.utterance import Corpus, Utterance
 from sermodels.errors import AudioError, StorageError
 from sermodels.features import LogMel
-from sermodels.files import atomic_write, sha256_of_json
+from sermodels.files import atomic_write, canonical_json
+from sermodels.known import UNKNOWN, KnownFiles
 
+WHOLE = "whole log-mel"
 CACHE_VERSION = 1
 """Bumped by hand when the same recording and config would give another log-mel."""
 
@@ -47,8 +51,15 @@ class CacheReport:
 
 def cache_path(folder: Path, utterance: Utterance, config: FrontEndConfig) -> Path:
     """Where the log-mel of a recording lies: the name is a hash of its content and the front end's config."""
-    key = sha256_of_json([CACHE_VERSION, utterance.sha256, config.model_dump()])
+    text = f'[{CACHE_VERSION},"{utterance.sha256}",{_canonical(config)}]'
+    key = hashlib.sha256(text.encode()).hexdigest()
     return folder / key[:2] / f"{key}.npz"
+
+
+@lru_cache(maxsize=8)
+def _canonical(config: FrontEndConfig) -> str:
+    """The front end's config as JSON, which is the same for thousands of recordings."""
+    return canonical_json(config.model_dump())
 
 
 def cache_log_mels(
@@ -57,14 +68,18 @@ def cache_log_mels(
     folder: Path,
     *,
     workers: int | None = None,
+    known: KnownFiles = UNKNOWN,
     on_progress: Callable[[float], None] | None = None,
 ) -> CacheReport:
     """Compute every log-mel that the cache lacks, in parallel; unreadable recordings are collected, not raised.
 
+    Those that are `known` to be whole, and were not touched since, are not verified again.
+
     Raises StorageError when the cache cannot be written; what was written before stays and is used next time.
     """
     front_end = LogMel(config).eval()
-    missing = [u for u in _first_of_each_content(utterances) if not is_cached(cache_path(folder, u, config))]
+    missing = [u for u in _first_of_each_content(utterances) if not is_cached(cache_path(folder, u, config), known)]
+    known.save()
     unreadable: dict[str, str] = {}
     with _one_torch_thread(), ThreadPoolExecutor(workers or len(os.sched_getaffinity(0))) as pool:
         jobs = {pool.submit(_cache_one, u, config, front_end, folder): u for u in missing}
@@ -103,15 +118,18 @@ def write_log_mel(path: Path, log_mel: NDArray[np.floating]) -> None:
         np.savez_compressed(file, log_mel=log_mel.astype(np.float16))
 
 
-def is_cached(path: Path) -> bool:
+def is_cached(path: Path, known: KnownFiles = UNKNOWN) -> bool:
     """Whether a whole, undamaged log-mel lies at `path`."""
-    if not path.exists():
-        return False
     try:
-        read_log_mel(path)
-    except StorageError:
+        return known.about(path, _verify) == WHOLE
+    except (FileNotFoundError, StorageError):
         return False
-    return True
+
+
+def _verify(path: Path) -> str:
+    """That a log-mel is whole. Raises StorageError where it is not."""
+    read_log_mel(path)
+    return WHOLE
 
 
 def _first_of_each_content(utterances: Sequence[Utterance]) -> Iterator[Utterance]:

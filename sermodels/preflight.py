@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from sermodels.config import Config
 from sermodels.corpora import DEMO, load_corpus
 from sermodels.files import atomic_write, check_free
+from sermodels.known import known_files
 
 if TYPE_CHECKING:  # a wrong folder is said before torch and torchvision are loaded
     from sermodels.weights import WeightsReport
@@ -20,7 +21,7 @@ def check_start(config: Config, workspace: Path) -> "WeightsReport":
     """
     _check_workspace(workspace)
     if DEMO not in config.corpus.names:  # the demo corpus is made by the run itself
-        load_corpus(config.corpus)
+        load_corpus(config.corpus, known_files(workspace))
     return _check_networks(config)
 
 

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from sermodels.cells.running import begin_process  # noqa: E402
 from sermodels.checkpoint import load_tensors  # noqa: E402
 from sermodels.clips import statistics_of  # noqa: E402
 from sermodels.config import Config  # noqa: E402
@@ -155,7 +156,7 @@ def main() -> int:
         Job(name, variant, options.preset, overrides, context, judge, embedding)
         for name, variant in yaml.safe_load(options.variants.read_text(encoding="utf-8")).items()
     ]
-    with multiprocessing.get_context("spawn").Pool(options.processes, torch.set_num_threads, (1,)) as pool:
+    with multiprocessing.get_context("spawn").Pool(options.processes, begin_process) as pool:
         for rows in pool.imap_unordered(trained, jobs):
             for row in rows:
                 print(json.dumps(row), flush=True)

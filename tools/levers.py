@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from sermodels.cells.running import begin_process  # noqa: E402
 from sermodels.clips import frames_of  # noqa: E402
 from sermodels.device import best_device  # noqa: E402
 from sermodels.emotions import COMMON_EMOTIONS  # noqa: E402
@@ -96,7 +96,7 @@ def main() -> int:
         for fold in folds
     ]
     rows: list[dict[str, Any]] = []
-    with multiprocessing.get_context("spawn").Pool(options.processes, torch.set_num_threads, (1,)) as pool:
+    with multiprocessing.get_context("spawn").Pool(options.processes, begin_process) as pool:
         results = pool.imap_unordered(tried, jobs)
         for _ in jobs:
             try:

@@ -13,6 +13,7 @@ from sermodels.corpora.ravdess import RAVDESS
 from sermodels.corpora.scheme import NameScheme
 from sermodels.corpora.utterance import Corpus, Utterance
 from sermodels.errors import CorpusError
+from sermodels.known import UNKNOWN, KnownFiles
 
 if TYPE_CHECKING:  # the commands of this package answer --help without loading pydantic
     import sermodels.config
@@ -27,30 +28,33 @@ DEMO_HALVES = (EMODB, RAVDESS)
 __all__ = ["CORPORA", "Corpus", "Utterance", "load_corpus", "load_demo", "load_named"]
 
 
-def load_corpus(config: "sermodels.config.CorpusConfig") -> Corpus:
+def load_corpus(config: "sermodels.config.CorpusConfig", known: KnownFiles = UNKNOWN) -> Corpus:
     """The recordings that a run uses: named corpora and manifests, the selected emotions, sorted by identifier.
+
+    Recordings that are `known`, and were not touched since, are not read again; the others are known afterwards.
 
     Raises CorpusError naming folder, file or line when a source is missing or something in it is wrong, when two
     sources hold the same recording, or when a selected emotion has no recording.
     """
     data_dir = Path(config.data_dir)
-    parts = [load_named(name, data_dir, demo_seed=config.demo_seed) for name in config.names]
-    parts += [read_manifest(Path(manifest)).accepted() for manifest in config.manifests]
+    parts = [load_named(name, data_dir, demo_seed=config.demo_seed, known=known) for name in config.names]
+    parts += [read_manifest(Path(manifest), known=known).accepted() for manifest in config.manifests]
+    known.save()
     everything = _merge(parts)
     selected = everything.select(tuple(config.emotions))
     _check_emotions(selected, config.emotions, everything)
     return Corpus(selected.utterances, selected.notes + same_content_notes(selected.utterances))
 
 
-def load_named(name: str, data_dir: Path, *, demo_seed: int = 0) -> Corpus:
+def load_named(name: str, data_dir: Path, *, demo_seed: int = 0, known: KnownFiles = UNKNOWN) -> Corpus:
     """The corpus `name` from the folder of its name below `data_dir`, all its emotions. Raises CorpusError."""
     folder = data_dir / name
     if name == DEMO:
-        return load_demo(folder, seed=demo_seed)
+        return load_demo(folder, seed=demo_seed, known=known)
     if name not in CORPORA:
         raise CorpusError(f"unknown corpus {name!r}; allowed: {', '.join((*CORPORA, DEMO))}, or list it as a manifest")
     scheme = CORPORA[name]
-    corpus = collect(folder, scheme).accepted()
+    corpus = collect(folder, scheme, known=known).accepted()
     if len(corpus.utterances) == scheme.published_total():
         return corpus
     note = (
@@ -60,12 +64,14 @@ def load_named(name: str, data_dir: Path, *, demo_seed: int = 0) -> Corpus:
     return Corpus(corpus.utterances, (*corpus.notes, note))
 
 
-def load_demo(folder: Path, *, seed: int = 0) -> Corpus:
+def load_demo(folder: Path, *, seed: int = 0, known: KnownFiles = UNKNOWN) -> Corpus:
     """The synthetic corpus in `folder`, made there first where it is not complete; both halves, all emotions."""
     from sermodels.corpora.demo import make_demo_corpus
 
     make_demo_corpus(folder, seed=seed)
-    halves = [collect(folder / half.name, half, name=f"{DEMO}-{half.name}").accepted() for half in DEMO_HALVES]
+    halves = [
+        collect(folder / half.name, half, name=f"{DEMO}-{half.name}", known=known).accepted() for half in DEMO_HALVES
+    ]
     note = f"{DEMO}: synthetic speech; numbers from it mean nothing about people"
     return Corpus(
         tuple(utterance for half in halves for utterance in half.utterances),

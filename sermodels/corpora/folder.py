@@ -9,6 +9,7 @@ from sermodels.corpora.scheme import Labels, NameScheme
 from sermodels.corpora.utterance import Corpus, Utterance
 from sermodels.errors import CorpusError
 from sermodels.files import sha256_of_file
+from sermodels.known import UNKNOWN, KnownFiles
 
 NAMED_PROBLEMS = 10
 """So many problems are named in one error; the audit lists all."""
@@ -37,14 +38,16 @@ class _Recording:
     sha256: str
 
 
-def collect(folder: Path, scheme: NameScheme, *, name: str = "") -> Findings:
+def collect(folder: Path, scheme: NameScheme, *, name: str = "", known: KnownFiles = UNKNOWN) -> Findings:
     """The recordings below `folder`, named by `scheme`, as the corpus `name` (default: the scheme's).
+
+    Those that are `known`, and were not touched since, are not read again.
 
     Raises CorpusError when the folder is missing, cannot be read or holds no .wav file; what is wrong with single
     files is in the findings.
     """
     corpus = name or scheme.name
-    recordings, passed_over, misnamed = _label(wav_files(folder, scheme), scheme)
+    recordings, passed_over, misnamed = _label(wav_files(folder, scheme), scheme, known)
     kept, conflicts = _without_copies(recordings)
     notes = []
     if copies := len(recordings) - len(kept) - len(conflicts):
@@ -80,10 +83,10 @@ def sound_files(folder: Path) -> list[Path]:
     return sorted(path for path in paths if not path.name.startswith("."))
 
 
-def content_of(path: Path) -> str:
+def content_of(path: Path, known: KnownFiles = UNKNOWN) -> str:
     """Hex sha256 of a recording's bytes; CorpusError naming the file when it cannot be read."""
     try:
-        return sha256_of_file(path)
+        return known.about(path, sha256_of_file)
     except OSError as error:
         raise CorpusError(f"{path}: cannot be read ({error.strerror}); check the file and its permissions") from error
 
@@ -105,7 +108,7 @@ def _raise(error: OSError) -> None:
     raise error
 
 
-def _label(paths: list[Path], scheme: NameScheme) -> tuple[list[_Recording], int, list[str]]:
+def _label(paths: list[Path], scheme: NameScheme, known: KnownFiles) -> tuple[list[_Recording], int, list[str]]:
     """The recordings that the scheme labels, how many it passes over, and what is wrong with the others."""
     recordings: list[_Recording] = []
     passed_over: set[str] = set()
@@ -116,7 +119,7 @@ def _label(paths: list[Path], scheme: NameScheme) -> tuple[list[_Recording], int
             if labels is None:
                 passed_over.add(path.stem)
             else:
-                recordings.append(_Recording(path, labels, content_of(path)))
+                recordings.append(_Recording(path, labels, content_of(path, known)))
         except CorpusError as error:
             problems.append(str(error))
     return recordings, len(passed_over), problems

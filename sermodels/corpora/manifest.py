@@ -12,6 +12,7 @@ from sermodels.corpora.folder import Findings, content_of
 from sermodels.corpora.utterance import Corpus, Utterance
 from sermodels.emotions import ALL_EMOTIONS
 from sermodels.errors import CorpusError
+from sermodels.known import UNKNOWN, KnownFiles
 
 REQUIRED_COLUMNS = ("path", "emotion", "speaker")
 OPTIONAL_COLUMNS = ("sex", "sentence", "corpus")
@@ -19,10 +20,11 @@ NO_NAMES: Mapping[str, str] = MappingProxyType({})
 SEXES = {"f": "f", "female": "f", "m": "m", "male": "m", "": ""}
 
 
-def read_manifest(manifest: Path, names: Mapping[str, str] = NO_NAMES) -> Findings:
+def read_manifest(manifest: Path, names: Mapping[str, str] = NO_NAMES, *, known: KnownFiles = UNKNOWN) -> Findings:
     """The recordings that a CSV lists, in its order; paths are absolute or relative to the CSV's folder.
 
     `names` maps its emotion names to those of `sermodels.emotions`, or to `-` for what is left out later.
+    Recordings that are `known`, and were not touched since, are not read again.
 
     Raises CorpusError when the file as a whole is unusable (missing, not UTF-8, wrong columns, no rows); what is
     wrong with single lines is in the findings, each problem naming file and line.
@@ -33,7 +35,7 @@ def read_manifest(manifest: Path, names: Mapping[str, str] = NO_NAMES) -> Findin
     line_of_path: dict[str, int] = {}
     for line, cells in rows:
         try:
-            utterance = _utterance(manifest, columns, cells, names)
+            utterance = _utterance(manifest, columns, cells, names, known)
             _check_listed_once(utterance, line, line_of_path)
             utterances.append(utterance)
         except CorpusError as error:
@@ -75,7 +77,9 @@ def _check_columns(manifest: Path, columns: list[str]) -> None:
         raise CorpusError(f"{manifest} line 1: {'; '.join(found)}; {allowed}")
 
 
-def _utterance(manifest: Path, columns: list[str], values: list[str], names: Mapping[str, str]) -> Utterance:
+def _utterance(
+    manifest: Path, columns: list[str], values: list[str], names: Mapping[str, str], known: KnownFiles
+) -> Utterance:
     """The recording that a line describes; CorpusError for a cell that is not allowed."""
     if len(values) != len(columns):
         raise CorpusError(f"{len(values)} cells, the header has {len(columns)}; quote cells that contain a comma")
@@ -89,7 +93,7 @@ def _utterance(manifest: Path, columns: list[str], values: list[str], names: Map
         corpus=corpus,
         speaker=f"{corpus}/{cells['speaker']}",
         emotion=names.get(cells["emotion"], cells["emotion"]),
-        sha256=content_of(path),
+        sha256=content_of(path, known),
         sex=SEXES[cells.get("sex", "").lower()],
         sentence=cells.get("sentence", ""),
     )

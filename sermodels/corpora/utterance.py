@@ -1,7 +1,7 @@
 """One labelled recording, and the set of them that a run uses."""
 
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from sermodels.files import sha256_of_json
@@ -37,7 +37,7 @@ class Corpus:
 
     def digest(self) -> str:
         """Hex sha256 of every recording's content and labels, independent of where the files lie."""
-        rows = [{**asdict(utterance), "path": utterance.path.name} for utterance in self.utterances]
+        rows = [{**vars(utterance), "path": utterance.path.name} for utterance in self.utterances]
         return sha256_of_json(rows)
 
     def select(self, emotions: tuple[str, ...]) -> "Corpus":

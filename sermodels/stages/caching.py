@@ -10,6 +10,7 @@ from sermodels.corpora import load_corpus
 from sermodels.corpora.utterance import Corpus, Utterance
 from sermodels.errors import AudioError
 from sermodels.files import write_json
+from sermodels.known import known_files
 from sermodels.plots import log_mel_grid, save_figure
 from sermodels.splits import Split, make_splits
 from sermodels.stages.context import cache_folder, read_utterances, utterance_json
@@ -26,9 +27,10 @@ def run_caching(
     Raises CorpusError, and AudioError naming every unreadable recording unless `skip_unreadable`; what could be cached
     is cached either way.
     """
-    corpus = load_corpus(config.corpus)
+    known = known_files(workspace)
+    corpus = load_corpus(config.corpus, known)
     folder = cache_folder(workspace)
-    report = cache_log_mels(corpus.utterances, config.front_end, folder, on_progress=on_progress)
+    report = cache_log_mels(corpus.utterances, config.front_end, folder, known=known, on_progress=on_progress)
     if report.unreadable and not skip_unreadable:
         raise AudioError(report.message())
     lost = {identifier for identifier, _ in report.unreadable}
