@@ -84,7 +84,7 @@ def synthetic_section(rows: Sequence[Row], pictures: Path) -> str:
     """Tables, and one picture of synthetic clips beside their nearest training clips, if it was kept."""
     pictures.mkdir(parents=True, exist_ok=True)
     picture = ""
-    if tracking.has_file(run := rows[0]["runs"][0], PICTURE):
+    if run := next((one for row in rows for one in row["runs"] if tracking.has_file(one, PICTURE)), None):
         tracking.fetch_file(run, PICTURE, pictures)
         picture = f"![Synthetic clips beside their nearest training clips](results/{PICTURE})\n"
     head = ("protocol", "sampler", "splits", "clips", "near-copies", *FIGURES.values(), *PROBES.values())

@@ -20,18 +20,17 @@ class WeightAverage:
         state = network.state_dict()
         self.tensors: Tensors = {name: tensor.detach().clone() for name, tensor in state.items()}
         self._own, self._network = list(self.tensors.values()), list(state.values())
-        places = [place for place, tensor in enumerate(self._own) if tensor.is_floating_point()]
-        self._averaged = [self._own[place] for place in places], [self._network[place] for place in places]
-        places = [place for place, tensor in enumerate(self._own) if not tensor.is_floating_point()]
-        self._counted = [self._own[place] for place in places], [self._network[place] for place in places]
+        pairs = list(zip(self._own, self._network, strict=True))
+        self._averaged = [pair for pair in pairs if pair[0].is_floating_point()]
+        self._counted = [pair for pair in pairs if not pair[0].is_floating_point()]
 
     @torch.no_grad()
     def update(self, decay: float, step: int) -> None:
         """Move towards the network after optimiser step `step`; the decay warms up, to forget the first steps."""
         now = min(decay, (1 + step) / (10 + step))
-        own, network = self._averaged
+        own, network = zip(*self._averaged, strict=True)
         torch._foreach_lerp_(own, network, 1.0 - now)
-        _put(*reversed(self._counted))
+        _put([network for _, network in self._counted], [own for own, _ in self._counted])
 
     def restore(self, tensors: Tensors) -> None:
         """Continue from an average that was saved."""

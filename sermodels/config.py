@@ -167,8 +167,10 @@ class TrainingConfig(Section):
     label_smoothing: Probability = 0.0
     ema_decay: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     """Of the averaged weights that are evaluated and kept; 0 keeps the weights of the last step."""
+    keep: Literal["best", "last"] = "best"
+    """Which epoch's weights are kept: the one with the best development UAR, or the last."""
     patience: PositiveInt = 10
-    """Epochs without a better development UAR before training stops."""
+    """Epochs without a better development UAR before training stops; where the last one is kept, none stops it."""
     epoch_size: Literal["real", "data"] = "real"
     """Clips drawn an epoch: as many as there are real training clips (equal optimiser steps in every stage),
     or one pass over all of the stage's clips, as the published recipe has it."""

@@ -71,11 +71,14 @@ class TrainingState:
         self.best = without_prefix("best", tensors)
         self.history, self.best_uar, self.best_epoch = header["history"], header["best_uar"], header["best_epoch"]
 
-    def note(self, record: EpochRecord) -> None:
-        """Keep the epoch's figures, and its averaged weights when their development UAR, if any, is the best so far."""
+    def note(self, record: EpochRecord, keep: str) -> None:
+        """Keep the epoch's figures, and its averaged weights when their development UAR, if any, is the best so far.
+
+        If the last epoch is the one to `keep`, each takes the place of the one before.
+        """
         self.history.append(record)
         uar = record.get("val/uar", 0.0)
-        if uar > self.best_uar or "val/uar" not in record:
+        if uar > self.best_uar or keep == "last" or "val/uar" not in record:
             self.best_uar, self.best_epoch = uar, int(record["epoch"])
             self.best = {name: tensor.clone() for name, tensor in self.average.tensors.items()}
 
@@ -92,7 +95,7 @@ def train_classifier(
     save_every_s: float = 20.0,
     description: str = "training",
 ) -> list[EpochRecord]:
-    """Train in place and leave the epoch with the best development UAR (or the last) in `classifier`; returns history.
+    """Train in place and leave the epoch that `config.keep` names in `classifier`; returns history.
 
     Continues from `checkpoint` where one lies, with the same result as an uninterrupted run, and reports the epochs
     of before again. Raises StorageError when the checkpoint cannot be written.
@@ -112,7 +115,7 @@ def train_classifier(
     for epoch in progress:
         if epoch - state.best_epoch > config.patience:
             break
-        state.note(_run_epoch(state, data, config, augmentation, seed, epoch, frozen, step))
+        state.note(_run_epoch(state, data, config, augmentation, seed, epoch, frozen, step), config.keep)
         progress.set_postfix(
             {name: f"{value:.3f}" for name, value in state.history[-1].items() if name in ("train/loss", "val/uar")}
         )
@@ -127,7 +130,8 @@ def train_classifier(
 
 def _frozen(classifier: Classifier, data: TrainingData, config: TrainingConfig) -> FrozenFeatures | None:
     """What the frozen stages make of all clips that are trained on or choose the epoch."""
-    rows = torch.from_numpy(np.union1d(data.training, data.development)).to(data.clips.values.device)
+    places = np.unique(np.concatenate([data.training, data.extra, data.development]))
+    rows = torch.from_numpy(places).to(data.clips.values.device)
     return frozen_features(classifier, data.clips, rows, data.frames, config.precision)
 
 
@@ -206,11 +210,12 @@ def _step(
         embedding = frozen.embed(inputs["rows"]) if frozen else state.classifier.embed_standardized(inputs["batch"])
         logits = state.classifier.logits_of(embedding).float()
     loss = _mixed_loss(logits, labels, inputs.get("partners"), inputs.get("share"), config.label_smoothing)
-    (loss * inputs["weight"]).backward()
+    loss = loss * inputs["weight"]
+    loss.backward()
     ranks.sum_gradients(state.classifier)
     state.optimizer.step()
     state.optimizer.zero_grad(set_to_none=True)
-    return (loss * inputs["weight"]).detach(), (logits.argmax(1) == labels).sum()
+    return loss.detach(), (logits.argmax(1) == labels).sum()
 
 
 def _inputs(

@@ -35,7 +35,8 @@ def run_caching(
         raise AudioError(report.message())
     lost = {identifier for identifier, _ in report.unreadable}
     readable = Corpus(tuple(u for u in corpus.utterances if u.identifier not in lost), corpus.notes)
-    inputs = {"corpus": readable.digest(), "front_end": config.front_end.model_dump()}
+    digest = readable.digest() if lost else report.corpus_digest
+    inputs = {"corpus": digest, "front_end": config.front_end.model_dump()}
     return run_stage(
         workspace, "caching", inputs, lambda stage: _describe(readable, report, config, folder, stage)
     ), report

@@ -217,13 +217,14 @@ def _write_results(
 ) -> None:
     """Figures, predictions, pictures and, last, the classifier itself."""
     labels = config.corpus.emotions
-    best = history[-1] if recipe.refitted else max(history, key=lambda record: record["val/uar"])
+    last = recipe.refitted or config.training.keep == "last"
+    kept = history[-1] if last else max(history, key=lambda record: record["val/uar"])
     results: dict[str, Any] = {
         "stage": recipe.letter,
         "weights": report.message(),
         "training_clips": len(fed.training) + len(fed.extra),
         "optimizer_steps": len(history) * -(-fed.clips_per_epoch // config.training.batch_size),
-        "best_epoch": best["epoch"],
+        "best_epoch": kept["epoch"],
     }
     places = {part: data.indices(getattr(split, part)) for part in PARTS}
     if recipe.refitted and given:

@@ -95,6 +95,24 @@ def test_training_stops_after_patience_and_keeps_the_best_epoch(tmp_path: Path) 
     assert uar_on_development(classifier, data) == scores[best]
 
 
+def test_the_last_epoch_is_kept_where_it_is_asked_for(tmp_path: Path) -> None:
+    classifier, data, weights = build(), tiny_data(swapped_development=True), list[dict[str, Tensor]]()
+
+    history = train_classifier(
+        classifier,
+        data,
+        config(epochs=5, patience=1, keep="last"),
+        augmentation=None,
+        seed=1,
+        checkpoint=tmp_path / "state",
+        on_epoch=lambda record: weights.append(copy_of(dict(classifier.state_dict()))),
+    )
+
+    assert len(history) == 5, "nothing stops it"
+    assert history[1]["val/uar"] <= history[0]["val/uar"], "else patience would not have stopped it"
+    assert same(dict(classifier.state_dict()), weights[-1])
+
+
 def test_averaged_weights_are_evaluated_and_kept(tmp_path: Path) -> None:
     classifier, data, trained = build(), tiny_data(), list[dict[str, Tensor]]()
 
