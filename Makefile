@@ -103,6 +103,8 @@ clean: ## delete caches; runs, data and .venv stay
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage .coverage.*
 	find $(PACKAGES) tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
+# librosa compiles itself into numba's cache when it is first imported; several processes that did so at once left a cache
+# that crashed every later one, so one does it here.
 # The stamp comes last: an environment without one is half-made and starts anew.
 $(READY): requirements.lock
 	@"$(PYTHON)" -c '$(SUPPORTED)' 2>/dev/null || { echo "make: '$(PYTHON)' is not Python 3.11 or 3.12;" \
@@ -110,6 +112,7 @@ $(READY): requirements.lock
 	"$(PYTHON)" -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep -o '^uv==[^ ]*' requirements.lock)"
 	$(BIN)/uv pip install --python $(BIN)/python --require-hashes -r requirements.lock
+	$(BIN)/python -c "import librosa.core.audio, librosa.util.utils"
 	@touch $@
 
 $(PEERS)/.stamp: benchmarks/peers.lock $(READY)
