@@ -13,7 +13,7 @@ from sermodels.checkpoint import load_tensors
 from sermodels.corpora.labelled import parse_emotion_names, read_labelled
 from sermodels.evaluation import confusion, figures
 from sermodels.plots import confusion_picture
-from sermodels.predictions import Predictions
+from sermodels.predictions import Predictions, of_known_speakers
 from sermodels.stages.evaluation import predict_recordings, unheard
 from sermodels.statistics import Interval, accuracy, interval
 
@@ -24,6 +24,8 @@ REPORT = """# {model} on {corpus}
 | UAR | WA | macro-F1 | ECE | NLL |
 | --- | --- | --- | --- | --- |
 | {uar} | {wa} | {macro_f1:.3f} | {ece:.3f} | {nll:.3f} |
+
+UAR where the other recordings of the same speaker are known, without labels: {uar_known}
 
 | emotion | recordings | recall |
 | --- | --- | --- |
@@ -86,7 +88,7 @@ def heard_by(version: RegisteredVersion, scratch: Path) -> frozenset[str]:
 
 def _figures(found: Predictions) -> dict[str, float]:
     """All figures of the predictions; intervals as `_low` and `_high`."""
-    uar, wa = interval(found), interval(found, accuracy)
+    uar, wa, known = interval(found), interval(found, accuracy), interval(of_known_speakers(found))
     groups = {kind: found.groups[kind] for kind in ("corpus", "sex")}
     return {
         **figures(found.truth, found.probabilities, found.labels, groups),
@@ -94,6 +96,9 @@ def _figures(found: Predictions) -> dict[str, float]:
         "speakers": float(len(set(found.groups["speaker"]))),
         "uar_low": uar.low,
         "uar_high": uar.high,
+        "uar_known_speakers": known.value,
+        "uar_known_speakers_low": known.low,
+        "uar_known_speakers_high": known.high,
         "accuracy_low": wa.low,
         "accuracy_high": wa.high,
         "ece": expected_calibration_error(found.truth, found.probabilities),
@@ -113,11 +118,17 @@ def _report(model: str, corpus: str, found: Predictions, measured: dict[str, flo
         corpus=corpus,
         clips=len(found),
         speakers=int(measured["speakers"]),
-        uar=Interval(measured["uar"], measured["uar_low"], measured["uar_high"]),
-        wa=Interval(measured["accuracy"], measured["accuracy_low"], measured["accuracy_high"]),
+        uar=_interval(measured, "uar"),
+        uar_known=_interval(measured, "uar_known_speakers"),
+        wa=_interval(measured, "accuracy"),
         macro_f1=measured["macro_f1"],
         ece=measured["ece"],
         nll=measured["nll"],
         recalls="\n".join(recalls),
         notes="".join(f"\n- {note}" for note in notes),
     )
+
+
+def _interval(measured: dict[str, float], name: str) -> Interval:
+    """A figure with its interval."""
+    return Interval(measured[name], measured[f"{name}_low"], measured[f"{name}_high"])

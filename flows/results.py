@@ -11,7 +11,8 @@ import numpy as np
 
 from flows import tracking
 from flows.registry import RegistryError
-from flows.results_page import title_of, write_results
+from flows.results_known import known_rows, known_section
+from flows.results_page import KNOWN, stage_of, title_of, write_results
 from flows.results_synthetic import synthetic_rows, synthetic_section
 from flows.tracking import FinishedRun
 from sermodels.calibration import (
@@ -22,7 +23,7 @@ from sermodels.calibration import (
 )
 from sermodels.evaluation import figures
 from sermodels.files import write_json
-from sermodels.predictions import Predictions, averaged, joined, read_predictions
+from sermodels.predictions import Predictions, averaged, joined, of_known_speakers, read_predictions
 from sermodels.statistics import accuracy, difference, holm, interval, mcnemar_p, permutation_p
 
 PARTS = ("development", "test")
@@ -38,12 +39,19 @@ def publish_results(table: str, docs: Path) -> Path:
             f"{tracking.shown_uri()}: no finished cell of table {table}; run: python -m flows table --preset {table}"
         )
     shown = [*groups, *(together for group in groups if (together := ensemble_of(group)))]
+    unseen = [group for group in shown if group.protocol == "speaker"]
+    shown += map(heard_before, unseen)
     rows = [row_of(group) for group in shown]
     tests = {title_of(row): group.test for row, group in zip(rows, shown, strict=True)}
     command = f"python -m flows results --preset {table}"
     made = synthetic_rows(table)
     write_json(docs / "results-synthetic.json", made)
     more = [synthetic_section(made, docs / "results")] if made else []
+    if unseen:
+        best = max(unseen, key=lambda group: interval(group.test).value)
+        found = known_rows([cell.test for cell in best.cells])
+        write_json(docs / "results-known-recordings.json", found)
+        more = [known_section(found, stage_of(row_of(best)), docs / "results"), *more]
     write_results(docs, rows, comparisons_of(groups), tests, command=command, more=more)
     return docs / "results.md"
 
@@ -104,6 +112,17 @@ def ensemble_of(group: Group) -> Group | None:
         for several in by_split
     )
     return replace(group, cells=cells, members=group.cells)
+
+
+def heard_before(group: Group) -> Group:
+    """The same classifiers, of speakers whose other recordings are known without labels."""
+
+    def known(cell: Cell) -> Cell:
+        return Cell(cell.run, *(of_known_speakers(getattr(cell, part)) for part in PARTS))
+
+    return replace(
+        group, protocol=KNOWN, cells=tuple(map(known, group.cells)), members=tuple(map(known, group.members))
+    )
 
 
 def read_groups(table: str) -> list[Group]:
@@ -200,6 +219,7 @@ def comparisons_of(groups: Sequence[Group]) -> list[dict[str, Any]]:
         for first, second in COMPARED
         if {(*row, first), (*row, second)} <= by_stage.keys()
     ]
+    pairs += [(heard_before(group), group) for group in groups if group.protocol == "speaker"]
     shared = [sorted({c.place for c in one.cells} & {c.place for c in other.cells}) for one, other in pairs]
     found = [_compare(one, other, places) for (one, other), places in zip(pairs, shared, strict=True) if places]
     for name in ("permutation_p", "mcnemar_p"):
@@ -213,9 +233,9 @@ def _compare(first: Group, second: Group, places: list[tuple[str, str]]) -> dict
     one, other = first.at(places), second.at(places)
     gained = difference(one, other)
     return {
-        "protocol": first.protocol,
-        "corpora": first.corpora,
-        "stages": f"{first.letter} - {second.letter}",
+        "protocol": second.protocol,
+        "corpora": second.corpora,
+        "stages": f"{first.letter}{' of known speakers' if first.protocol == KNOWN else ''} - {second.letter}",
         "folds": sorted({split for split, _ in places}),
         "seeds": sorted({int(seed) for _, seed in places}),
         "uar_difference": gained.value,

@@ -14,10 +14,18 @@ from sermodels.predictions import Predictions
 from sermodels.statistics import Interval
 
 Row = Mapping[str, Any]
+KNOWN = "speaker-known"
 PROTOCOLS = {
     "speaker": "Unseen speakers (protocol `speaker`)",
+    KNOWN: "Unseen speakers, other recordings of whom are known without labels (protocol `speaker`)",
     "corpus": "A corpus that was not trained on (protocol `corpus`)",
     "seed": "Speaker-dependent, for comparison with published numbers (protocol `seed`)",
+}
+REMARKS = {
+    KNOWN: """The classifiers of the table above, none of them trained again. A clip's probabilities are relative to
+those of the speaker's other test clips, as where a speaker comes back. Compare these rows with one another, and with
+those of others only where they normalise by speaker; for one clip of a stranger the table above is what to expect.
+""",
 }
 STAGES = {
     "A": "A baseline",
@@ -43,11 +51,12 @@ def write_results(
     command: str,
     more: Sequence[str] = (),
 ) -> None:
-    """Write `results.md`, `results.json` and their pictures.
+    """Write `results.md`, `results.json` (`results-known.json` where speakers are known) and their pictures.
 
     `tests` are test predictions by the row's title, `more` sections that come before the list of runs.
     """
-    write_json(folder / "results.json", list(rows))
+    write_json(folder / "results.json", [row for row in rows if row["protocol"] != KNOWN])
+    write_json(folder / "results-known.json", [row for row in rows if row["protocol"] == KNOWN])
     write_json(folder / "results-comparisons.json", list(comparisons))
     pictures = folder / "results"
     text = [HEAD.format(command=command)]
@@ -56,7 +65,12 @@ def write_results(
         if not own:
             continue
         save_figure(_overview(own, heading), pictures / f"{protocol}.png")
-        text += [f"## {heading}\n", _figures_table(own), f"\n![UAR of each stage](results/{protocol}.png)\n"]
+        text += [
+            f"## {heading}\n",
+            REMARKS.get(protocol, ""),
+            _figures_table(own),
+            f"\n![UAR of each stage](results/{protocol}.png)\n",
+        ]
         text += [_groups_table(own), "\n", _calibration_table(own), "\n"]
         compared = [row for row in comparisons if row["protocol"] == protocol]
         text += [_comparison_table(compared), "\n"] if compared else []

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from sermodels.corpora.utterance import Utterance
 from sermodels.files import atomic_write
+from sermodels.speakers import relative_to_speaker
 
 COLUMNS = ("identifier", "corpus", "speaker", "sex", "emotion", "predicted")
 
@@ -82,3 +83,24 @@ def joined(parts: Sequence[Predictions]) -> Predictions:
         truth=np.concatenate([part.truth for part in parts]),
         probabilities=np.concatenate([part.probabilities for part in parts]),
     )
+
+
+def of_known_speakers(
+    predictions: Predictions, *, recordings: int | None = None, emotion: str | None = None, seed: int = 0
+) -> Predictions:
+    """One classifier's predictions, each made relative to the speaker's other clips among them, without their labels.
+
+    Of those others all are known, or `recordings` at random, or the ones of an `emotion` alone.
+    """
+    rng = np.random.default_rng(seed)
+    speakers = np.array(predictions.groups["speaker"])
+    may_be_known = np.ones(len(predictions), dtype=bool)
+    if emotion is not None:
+        may_be_known = predictions.truth == predictions.labels.index(emotion)
+    rows = []
+    for place, speaker in enumerate(speakers):
+        others = np.flatnonzero((speakers == speaker) & may_be_known & (np.arange(len(speakers)) != place))
+        if recordings is not None:
+            others = rng.permutation(others)[:recordings]
+        rows.append(relative_to_speaker(predictions.probabilities[place], predictions.probabilities[others]))
+    return replace(predictions, probabilities=np.array(rows).reshape(predictions.probabilities.shape))

@@ -1,14 +1,17 @@
 """What the service is asked and what it answers, independent of HTTP and of the demo."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from sermodels.speakers import relative_to_speaker
 from serve.bundle import Bundle
 
 MAX_COUNT = 16
+MAX_KNOWN = 20
 MAX_STEPS = 1000
 MAX_INTENSITY = 2.0
 MAX_GUIDANCE = 10.0
@@ -36,6 +39,21 @@ class Classification:
     log_mel: NDArray[np.float32]
     duration_s: float
     windows: tuple[Window, ...] = ()
+    known_recordings: int = 0
+    """Other recordings of the speaker, without what is heard in all of which the probabilities are."""
+
+    def relative_to(self, others: Sequence["Classification"]) -> "Classification":
+        """The answer where these other recordings of the same speaker are known."""
+        if not others:
+            return self
+        heard = np.array([other.probabilities for other in others])
+
+        def relative(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
+            return relative_to_speaker(probabilities, heard).astype(np.float32)
+
+        windows = tuple(replace(window, probabilities=relative(window.probabilities)) for window in self.windows)
+        whole = relative(self.probabilities)
+        return replace(self, probabilities=whole, windows=windows, known_recordings=len(others))
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -5,11 +5,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, File, Request, UploadFile
 
-from serve.answers import MAX_COUNT, MAX_GUIDANCE, MAX_INTENSITY, MAX_STEPS
+from serve.answers import MAX_COUNT, MAX_GUIDANCE, MAX_INTENSITY, MAX_KNOWN, MAX_STEPS
 from serve.context import RoleOf, bundle_of, request_id, service_of
 from serve.jobs import Admission
 from serve.problems import responses
 from serve.schemas import ClassifyAnswer, ModelAnswer, ModelSummary
+
+KNOWN = "Other recordings of the same speaker, of several emotions; nobody needs to say of which."
 
 router = APIRouter(prefix="/v1", tags=["classify"])
 
@@ -22,17 +24,24 @@ router = APIRouter(prefix="/v1", tags=["classify"])
 async def classify(
     request: Request,
     file: Annotated[UploadFile, File(description="The recording: wav, flac, mp3, ogg, opus, webm or m4a.")],
+    known: Annotated[
+        list[UploadFile],
+        File(default_factory=list, max_length=MAX_KNOWN, description=KNOWN),
+    ],
     model: RoleOf = "champion",
 ) -> ClassifyAnswer:
     """Decode the recording and tell its emotion; a long one is answered with a timeline as well.
 
-    For example: `curl -F file=@clip.wav localhost:8000/v1/classify`
+    For example: `curl -F file=@clip.wav localhost:8000/v1/classify`. Where other recordings of the same speaker are
+    known, the answer is better with them: what is heard in all of them is the voice and no emotion.
+    `curl -F file=@clip.wav -F known=@monday.wav -F known=@tuesday.wav localhost:8000/v1/classify`
     """
     service = service_of(request)
     bundle_of(service, model)  # a challenger that is not there is said before the recording is decoded
     admission: Admission = request.app.state.admission
     with admission.enter():
-        result = await service.classify(await file.read(), challenger=model == "challenger")
+        others = [await one.read() for one in known]
+        result = await service.classify(await file.read(), known=others, challenger=model == "challenger")
     service.answered(result)
     return ClassifyAnswer.of(result, request_id=request_id())
 
@@ -69,6 +78,7 @@ def _limits(request: Request) -> dict[str, float]:
         "max_body_bytes": service.settings.max_body_bytes,
         "max_duration_s": service.settings.max_duration_s,
         "max_count": MAX_COUNT,
+        "max_known": MAX_KNOWN,
         "max_steps": min(MAX_STEPS, len(diffusion.sigmas)) if diffusion else MAX_STEPS,
         "max_intensity": MAX_INTENSITY,
         "max_guidance_scale": MAX_GUIDANCE,

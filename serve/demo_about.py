@@ -39,6 +39,7 @@ API = """
 Documentation of the HTTP interface: [/docs](docs), as OpenAPI: [/openapi.json](openapi.json).
 ```
 curl -F file=@clip.wav {address}/v1/classify
+curl -F file=@clip.wav -F known=@monday.wav -F known=@tuesday.wav {address}/v1/classify
 ```
 This page can be used from Python too; its endpoints are `/classify`, `/generate`, `/compare` and `/edit`:
 ```python

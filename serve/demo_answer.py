@@ -4,7 +4,6 @@ from html import escape
 from typing import Any
 
 from serve.answers import Classification
-from serve.bundle import Bundle
 from serve.context import request_id
 from serve.pictures import bars_picture, dot, log_mel_picture, percent, timeline_picture
 from serve.schemas import ClassifyAnswer, ModelSummary
@@ -20,7 +19,7 @@ def answer_page(result: Classification) -> str:
     front_end = result.bundle.manifest.front_end
     over_time = timeline_picture(result.windows, result.labels, duration_s=result.duration_s) if result.windows else ""
     return (
-        f'<section class="ser-card" aria-live="polite">{verdict(result)}{bars_picture(result)}{trust(result.bundle)}'
+        f'<section class="ser-card" aria-live="polite">{verdict(result)}{bars_picture(result)}{trust(result)}'
         f"{over_time}{log_mel_picture(result.log_mel, front_end, title='Log-mel')}</section>"
     )
 
@@ -34,13 +33,14 @@ def verdict(result: Classification) -> str:
     )
 
 
-def trust(bundle: Bundle) -> str:
-    """The model's version and its honest score."""
-    model = ModelSummary.of(bundle)
-    score = f" {score_words(model, len(bundle.manifest.labels))}" if model.test_uar is not None else ""
+def trust(result: Classification) -> str:
+    """The model's version and its honest score, and what else the answer rests on."""
+    model, count = ModelSummary.of(result.bundle), result.known_recordings
+    score = f" {score_words(model, len(result.labels))}" if model.test_uar is not None else ""
+    known = f" The answer is relative to {count} other recording{'s' * (count > 1)} of the speaker." if count else ""
     return (
         f'<p class="ser-note"><strong>{escape(model.name)}, version {escape(model.version)}.</strong>'
-        f"{score} {escape(model.notice)}</p>"
+        f"{score} {escape(model.notice)}{known}</p>"
     )
 
 

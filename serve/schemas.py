@@ -83,6 +83,7 @@ class ClassifyAnswer(BaseModel):
     probabilities: Probabilities
     duration_s: float = Field(examples=[2.4])
     timeline: list[TimelineEntry] = Field(description="Stretches of a long recording; empty for a short one.")
+    known_recordings: int = Field(description="Other recordings of the speaker that the answer is relative to.")
     model: ModelSummary
     request_id: RequestId
 
@@ -94,6 +95,7 @@ class ClassifyAnswer(BaseModel):
             probabilities=result.by_label(),
             duration_s=result.duration_s,
             timeline=_timeline(result),
+            known_recordings=result.known_recordings,
             model=ModelSummary.of(result.bundle),
             request_id=request_id,
         )

@@ -2,13 +2,13 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
 from pathlib import Path
 
 from serve.answers import Classification, EditRequest, GeneratedClip, GenerationRequest, Progress
 from serve.bundle import Bundle
-from serve.classifier import Waveform
+from serve.classifier import Classifier, Waveform
 from serve.decoding import DecoderPool
 from serve.errors import BundleError, BusyError, ServeError
 from serve.memory import return_memory
@@ -125,9 +125,22 @@ class Service:
         """A recording in any common format as a waveform (sample,). Raises ServeError in the sender's words."""
         return await self._decoder.decode(recording)
 
-    async def classify(self, recording: bytes, *, challenger: bool = False) -> Classification:
-        """The emotion of a recording in any common format."""
-        return await self.classify_waveform(await self.decode(recording), challenger=challenger)
+    async def classify(
+        self, recording: bytes, *, known: Sequence[bytes] = (), challenger: bool = False
+    ) -> Classification:
+        """The emotion of a recording in any common format; `known` are other recordings of its speaker."""
+        with self.in_use() as models:
+            classifier = models.classifier(challenger=challenger)
+            answer = await classifier.classify(await self.decode(recording))
+            others = [await self._known(classifier, number, one) for number, one in enumerate(known, start=1)]
+        return answer.relative_to(others)
+
+    async def _known(self, classifier: Classifier, number: int, recording: bytes) -> Classification:
+        """One of the speaker's other recordings. Raises ServeError that names it."""
+        try:
+            return await classifier.classify(await self.decode(recording))
+        except ServeError as error:
+            raise type(error)(f"known recording {number}: {error}") from error
 
     async def classify_waveform(self, waveform: Waveform, *, challenger: bool = False) -> Classification:
         """The emotion of a waveform (sample,) at the front end's rate. Raises ServeError."""

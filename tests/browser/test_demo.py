@@ -84,6 +84,23 @@ def test_an_example_is_answered(visit: Open) -> None:
 
 
 @pytest.mark.parametrize(("size", "theme"), LOOKS)
+def test_other_recordings_of_the_speaker_change_the_answer(visit: Open, size: str, theme: str) -> None:
+    page = visit(size=size, theme=theme)
+    upload(page, some_wav(2.0))
+    assert_answered(page)
+    page.page.get_by_role("button", name="Other recordings of this speaker").click()
+    page.page.locator("#known input[type=file]").set_input_files(
+        [{"name": f"{seconds}.wav", "mimeType": "audio/wav", "buffer": some_wav(seconds)} for seconds in (1.0, 3.0)]
+    )
+    expect(page.page.locator("#known")).to_contain_text("3.0")
+    page.page.locator("#classify-button").click()
+    expect(page.page.locator("#classify-answer .ser-note")).to_contain_text("relative to 2 other recordings")
+    assert_answered(page)
+    assert page.sideways_px() == 0
+    page.picture("6-known")
+
+
+@pytest.mark.parametrize(("size", "theme"), LOOKS)
 def test_generated_clips_can_be_heard(visit: Open, size: str, theme: str) -> None:
     page = visit(size=size, theme=theme)
     page.tab("Generate")

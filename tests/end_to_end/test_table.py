@@ -79,16 +79,24 @@ def check_rows(rows: list[dict[str, object]]) -> None:
     assert by_name["corpus", "A"]["folds"] == ["without emodb", "without ravdess"]
     assert len(by_name["seed", "A"]["folds"]) == 2  # type: ignore[arg-type]
     ensembles = [(row["protocol"], row["stage"], row["members"]) for row in rows if row["members"] != 1]
-    assert ensembles == [("corpus", "A", 2), ("speaker", "A", 2)], "of splits that several seeds have in common"
+    assert ensembles == [("corpus", "A", 2), ("speaker", "A", 2), ("speaker-known", "A", 2)], (
+        "of splits that several seeds have in common"
+    )
 
 
 def check_page(docs: Path) -> None:
     """Tables, pictures that exist, and stages compared."""
     text = (docs / "results.md").read_text()
-    for heading in ("Unseen speakers", "A corpus that was not trained on", "Speaker-dependent, for comparison"):
+    known = "Unseen speakers, other recordings of whom are known"
+    for heading in (
+        "Unseen speakers (",
+        known,
+        "A corpus that was not trained on",
+        "Speaker-dependent, for comparison",
+    ):
         assert heading in text
     pictures = [line.split("](")[1].rstrip(")") for line in text.splitlines() if line.startswith("![")]
-    assert len(pictures) == 3 + 6 + 2 + 1
+    assert len(pictures) == 4 + 10 + 3 + 1 + 1
     (made,) = json.loads((docs / "results-synthetic.json").read_text())
     assert (made["protocol"], made["sampler"], made["folds"]) == ("speaker", "dpmpp_2m", ["fold 0"])
     assert made["clips"] == 6 * 6
@@ -96,7 +104,16 @@ def check_page(docs: Path) -> None:
     assert "## Synthetic clips" in text
     assert all((docs / picture).stat().st_size > 1000 for picture in pictures)
     compared = json.loads((docs / "results-comparisons.json").read_text())
-    assert [row["stages"] for row in compared] == ["B - A", "C - B", "D - B", "C - D"]
+    assert [row["stages"] for row in compared] == [
+        *("B - A", "C - B", "D - B", "C - D"),
+        *(f"{letter} of known speakers - {letter}" for letter in "ABCD"),
+    ]
+    rows = json.loads((docs / "results-known.json").read_text())
+    assert [(row["stage"], row["members"]) for row in rows] == [*((letter, 1) for letter in "ABCD"), ("A", 2)]
+    found = json.loads((docs / "results-known-recordings.json").read_text())
+    assert [row["known"] for row in found[:2]] == ["0", "1"]
+    best = max(row["uar"] for row in json.loads((docs / "results.json").read_text()) if row["protocol"] == "speaker")
+    assert found[0]["uar"] == best, "of whom nothing is known"
     assert all(row["permutation_p"] <= row["permutation_p_holm"] <= 1.0 for row in compared)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
+from sermodels.speakers import relative_to_speaker
 from serve.app import create_app
 from serve.service import Service
 from serve.settings import Settings
@@ -44,6 +45,38 @@ def test_classify(client: TestClient, service: Service) -> None:
     assert body["timeline"] == []
     assert body["request_id"] == answer.headers["X-Request-ID"] == "my-id"
     assert set(body["model"]) >= {"name", "version", "split", "test_uar", "unseen_speakers", "notice"}
+
+
+def test_other_recordings_of_the_speaker_make_the_answer_relative(client: TestClient) -> None:
+    sent = [some_wav(seconds) for seconds in (1.0, 1.5, 2.0)]
+    alone = [client.post("/v1/classify", files={"file": wav}).json() for wav in sent]
+    assert [body["known_recordings"] for body in alone] == [0, 0, 0]
+
+    body = client.post("/v1/classify", files=[("file", sent[0]), ("known", sent[1]), ("known", sent[2])]).json()
+
+    own, *others = (np.array(list(one["probabilities"].values())) for one in alone)
+    np.testing.assert_allclose(
+        list(body["probabilities"].values()), relative_to_speaker(own, np.array(others)), atol=1e-5
+    )
+    assert body["known_recordings"] == 2
+    assert body["emotion"] == max(body["probabilities"], key=body["probabilities"].get)
+
+
+def test_a_timeline_is_relative_to_the_speaker_too(client: TestClient) -> None:
+    long, other = some_wav(15), some_wav(1.0)
+    alone = client.post("/v1/classify", files={"file": long}).json()["timeline"]
+    heard = np.array([list(client.post("/v1/classify", files={"file": other}).json()["probabilities"].values())])
+    timeline = client.post("/v1/classify", files=[("file", long), ("known", other)]).json()["timeline"]
+    for entry, plain in zip(timeline, alone, strict=True):
+        expected = relative_to_speaker(np.array(list(plain["probabilities"].values())), heard)
+        np.testing.assert_allclose(list(entry["probabilities"].values()), expected, atol=1e-5)
+
+
+def test_a_damaged_recording_of_the_speaker_is_named(client: TestClient) -> None:
+    wav = some_wav(1.0)
+    answer = client.post("/v1/classify", files=[("file", wav), ("known", wav), ("known", b"this is no sound")])
+    assert answer.status_code == 415
+    assert problem(answer)["message"].startswith("known recording 2: ")
 
 
 def test_formats_hardly_matter(client: TestClient) -> None:
@@ -87,6 +120,8 @@ def test_challenger_answers_if_it_is_there(client: TestClient, bundle_folder: Pa
         ({"json": {"file": "x"}}, 422),
         ({"files": {"file": b"x" * 2_000_001}}, 413),
         ({"files": {"file": some_wav(21)}}, 413),
+        ({"files": [("file", some_wav(0.1)), *[("known", some_wav(0.1))] * 21]}, 422),
+        ({"files": [("file", some_wav(0.1)), ("known", b"")]}, 422),
         ({"files": UPLOAD, "params": {"model": "best"}}, 422),
         ({"content": b"--a\r\n", "headers": {"Content-Type": "multipart/form-data"}}, 400),
     ],

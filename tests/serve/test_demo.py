@@ -87,6 +87,25 @@ def test_classify_answers_as_the_http_interface_does(demo: Demo) -> None:
     assert "ser-timeline" not in page
 
 
+def test_other_recordings_of_the_speaker_are_heard_as_the_http_interface_does(demo: Demo, tmp_path: Path) -> None:
+    others = [tmp_path / "one.wav", tmp_path / "two.wav"]
+    for seconds, path in enumerate(others, start=1):
+        path.write_bytes(some_wav(seconds))
+    known = [handle_file(str(path)) for path in others]
+    answer, page = demo.client().predict(handle_file(str(demo.recording)), known, api_name="/classify")
+    sent = [("file", demo.recording.read_bytes()), *(("known", path.read_bytes()) for path in others)]
+    theirs = demo.http.post("/v1/classify", files=sent).raise_for_status().json()
+    assert answer["known_recordings"] == theirs["known_recordings"] == 2
+    assert answer["probabilities"] == pytest.approx(theirs["probabilities"], abs=1e-5)
+    assert "relative to 2 other recordings of the speaker" in page
+
+
+def test_too_many_other_recordings_are_said_in_plain_words(demo: Demo) -> None:
+    recording = handle_file(str(demo.recording))
+    with pytest.raises(AppError, match="These are 21 other recordings; at most 20 are used"):
+        demo.client().predict(recording, [recording] * 21, api_name="/classify")
+
+
 def test_a_long_recording_has_a_timeline(demo: Demo, tmp_path: Path) -> None:
     recording = tmp_path / "long.wav"
     recording.write_bytes(some_wav(14.0))
@@ -161,7 +180,7 @@ def test_what_is_no_recording_is_said_in_plain_words(demo: Demo, tmp_path: Path,
 
 
 def test_nothing_to_classify_is_said_in_plain_words(demo: Demo) -> None:
-    assert "There is no recording yet" in demo.event("classify", [None])
+    assert "There is no recording yet" in demo.event("classify", [None, None])
 
 
 @pytest.mark.parametrize(
@@ -200,9 +219,9 @@ def assert_refused(demo: Demo, answer: str, before: set[Path]) -> None:
     "spelling", ["{}", "//{}", "/tmp/..{}", "file://{}", "{}\0", "http://127.0.0.1:9{}", "https://example.invalid{}"]
 )
 def test_no_file_of_the_server_and_no_address_is_read(demo: Demo, secret: Path, endpoint: str, spelling: str) -> None:
-    more = ["anger", 0.5, 0, 4, 1.0] if endpoint == "edit" else []
+    more: dict[str, list[Any]] = {"edit": ["anger", 0.5, 0, 4, 1.0], "classify": [None], "compare": []}
     before = demo.files()
-    assert_refused(demo, demo.event(endpoint, [file_data(spelling.format(secret)), *more]), before)
+    assert_refused(demo, demo.event(endpoint, [file_data(spelling.format(secret)), *more[endpoint]]), before)
 
 
 def test_no_other_way_of_naming_a_file_works(demo: Demo, secret: Path, bundle_folder: Path) -> None:
@@ -215,7 +234,8 @@ def test_no_other_way_of_naming_a_file_works(demo: Demo, secret: Path, bundle_fo
         str(secret),
         {"path": str(secret)},
     ):
-        assert_refused(demo, demo.event("classify", [data]), before)
+        assert_refused(demo, demo.event("classify", [data, None]), before)
+        assert_refused(demo, demo.event("classify", [None, [data]]), before)
 
 
 def test_the_queue_and_the_direct_call_refuse_as_well(demo: Demo, secret: Path) -> None:
@@ -226,7 +246,8 @@ def test_the_queue_and_the_direct_call_refuse_as_well(demo: Demo, secret: Path) 
     assert len(takers) >= 5
     before = demo.files()
     for entry in takers:
-        more = ["anger", 0.5, 0, 4, 1.0][: len(entry["inputs"]) - 1]
+        more: list[Any] = ["anger", 0.5, 0, 4, 1.0] if len(entry["inputs"]) > 2 else [None]
+        more = more[: len(entry["inputs"]) - 1]
         body = {"data": [file_data(str(secret)), *more], "fn_index": entry["id"], "session_hash": "abc"}
         direct = demo.http.post("/gradio_api/run/predict", json=body)
         assert_refused(demo, direct.text, before)

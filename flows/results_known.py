@@ -1,0 +1,61 @@
+"""The part of the results page about speakers who were heard before: how many of their recordings it takes."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from flows.results_page import Row, interval_of, table_of
+from sermodels.plots import interval_picture, save_figure
+from sermodels.predictions import Predictions, joined, of_known_speakers
+from sermodels.speakers import PRIOR_RECORDINGS
+from sermodels.statistics import accuracy, interval
+
+COUNTS = (0, 1, 2, 3, 5, 10, 20)
+DRAWS = 5
+PICTURE = "known-recordings.png"
+HEAD = """## How many recordings of a speaker it takes
+
+{title}, each test clip heard with so many of the speaker's other clips, drawn at random {draws} times. No label of
+them is used. Their mean log-probabilities are subtracted, as if {prior:g} more recordings without any habit were known
+(`sermodels/speakers.py`). Both corpora have each speaker act every emotion about equally often, which
+helps; the row of neutral clips alone tells what is left where that does not hold.
+"""
+
+
+def known_rows(cells: Sequence[Predictions]) -> list[dict[str, Any]]:
+    """Figures of one classifier a split, by how many of a speaker's other clips are known, and if all are neutral."""
+    asked: list[tuple[str, dict[str, Any]]] = [(str(count), {"recordings": count}) for count in COUNTS]
+    asked.append(("all others", {}))
+    if "neutral" in cells[0].labels:
+        asked.append(("all others that are neutral", {"emotion": "neutral"}))
+    return [_row(known, cells, how) for known, how in asked]
+
+
+def _row(known: str, cells: Sequence[Predictions], how: dict[str, Any]) -> dict[str, Any]:
+    """One row: test clips of all splits, as often as there is anything to draw."""
+    draws = DRAWS if how.get("recordings") else 1
+    heard = joined([of_known_speakers(cell, seed=draw, **how) for draw in range(draws) for cell in cells])
+    uar, wa = interval(heard), interval(heard, accuracy)
+    return {
+        "known": known,
+        "draws": draws,
+        "uar": uar.value,
+        "uar_low": uar.low,
+        "uar_high": uar.high,
+        "wa": wa.value,
+        "wa_low": wa.low,
+        "wa_high": wa.high,
+    }
+
+
+def known_section(rows: Sequence[Row], title: str, pictures: Path) -> str:
+    """A table and a picture of the rows; `title` names the classifiers."""
+    values = np.array([[row["uar"], row["uar_low"], row["uar_high"]] for row in rows])
+    names = [row["known"] for row in rows]
+    save_figure(interval_picture(names, values, "UAR by recordings known", "UAR"), pictures / PICTURE)
+    lines = [(row["known"], interval_of(row, "uar"), interval_of(row, "wa")) for row in rows]
+    table = table_of(("recordings of the speaker that are known", "UAR", "WA"), lines)
+    head = HEAD.format(title=title, draws=DRAWS, prior=PRIOR_RECORDINGS)
+    return "\n".join([head, table, f"![UAR by recordings known](results/{PICTURE})\n"])
