@@ -12,6 +12,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.context import TaskRunContext
 
 from flows import registry, tracking
+from flows.datasets import log_dataset
 from flows.defaults import HOUR_S
 from flows.retries import IO_TASK
 from flows.tracking import Run
@@ -121,9 +122,9 @@ def caching_task(config: Config, workspace: Path, parent: Run, skip_unreadable: 
         run.log_metrics({**{f"cache/{name}": float(value) for name, value in counts.items()}, **sizes})
         log_stage(run, prepared, "corpus.json", "*.png")
         rows = [utterance_json(utterance) for utterance in read_utterances(prepared)]
-        tracking.log_dataset(run, rows, name="corpus", digest=described["digest"], context="corpus")
+        log_dataset(run, rows, name="corpus", digest=described["digest"], context="corpus")
         parent.set_tags({tracking.CORPUS_TAG: report.corpus_digest})
-        tracking.log_dataset(parent, rows, name="corpus", digest=described["digest"], context="corpus")
+        log_dataset(parent, rows, name="corpus", digest=described["digest"], context="corpus")
         for note in [*described["notes"], *([report.message()] if report.unreadable else [])]:
             print(note)
     return prepared
@@ -199,7 +200,7 @@ def _log_split_datasets(run: Run, context: RunContext) -> None:
     by_identifier = {utterance.identifier: utterance_json(utterance) for utterance in read_utterances(context.prepared)}
     for part in ("training", "development", "test"):
         rows = [by_identifier[identifier] for identifier in getattr(split, part)]
-        tracking.log_dataset(run, rows, name=f"{split.name} {part}", digest=split.digest(), context=part)
+        log_dataset(run, rows, name=f"{split.name} {part}", digest=split.digest(), context=part)
 
 
 @task(name="embedding", cache_policy=NO_CACHE, **IO_TASK)

@@ -1,6 +1,5 @@
-"""Runs in MLflow: opened and closed, with parameters, metrics, datasets and artifacts."""
+"""Runs in MLflow: opened and closed, with parameters, metrics and artifacts."""
 
-import json
 import os
 import shutil
 import subprocess
@@ -12,12 +11,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import mlflow
-import pandas as pd
 from matplotlib.figure import Figure
 from mlflow import MlflowClient
-from mlflow.data.dataset_source_registry import get_dataset_source_from_json
-from mlflow.data.pandas_dataset import from_pandas
-from mlflow.entities import Dataset, DatasetInput, Experiment, InputTag, RunInfo
+from mlflow.entities import Experiment, RunInfo
 from mlflow.exceptions import MlflowException
 
 from flows.migration import up_to_date
@@ -245,28 +241,6 @@ def end_adopted_run(name: str, tags: Mapping[str, str]) -> None:
 def is_unreachable(error: object) -> bool:
     """Whether an error says that the tracking server or its database did not answer, and not that it refused."""
     return isinstance(error, MlflowException) and error.error_code in ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE")
-
-
-def log_dataset(run: Run, rows: Sequence[Mapping[str, str]], *, name: str, digest: str, context: str) -> None:
-    """The clips of a run as an MLflow dataset: identifiers and labels, with the digest of their content."""
-    folder = Path(rows[0]["path"]).resolve().parent.as_uri()
-    source = get_dataset_source_from_json(json.dumps({"uri": folder}), source_type="local")
-    frame = pd.DataFrame(
-        [{key: row[key] for key in ("identifier", "corpus", "speaker", "sex", "emotion")} for row in rows]
-    )
-    dataset = from_pandas(frame, source=source, name=name, digest=digest[:16])
-    tagged = DatasetInput(Dataset(**dataset.to_dict()), [InputTag("mlflow.data.context", context)])
-    try:
-        MlflowClient().log_inputs(run.run_id, datasets=[tagged])
-    except MlflowException as error:
-        if not _was_written_meanwhile(error):
-            raise
-        MlflowClient().log_inputs(run.run_id, datasets=[tagged])  # finds the other's
-
-
-def _was_written_meanwhile(error: MlflowException) -> bool:
-    """Whether a row was there when MLflow came to write it, which it had not found before: runs of two processes."""
-    return any(sign in str(error) for sign in ("IntegrityError", "UniqueViolation"))
 
 
 def fetch_artifacts(run_id: str, place: str, folder: Path) -> None:

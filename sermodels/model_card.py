@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from sermodels.calibration import expected_calibration_error, negative_log_likelihood
 from sermodels.config import Config
 from sermodels.evaluation import figures
-from sermodels.predictions import Predictions
+from sermodels.predictions import Predictions, of_known_speakers
 from sermodels.splits import Split
 from sermodels.statistics import accuracy, interval
 
@@ -27,6 +27,7 @@ Trained on {training:,} clips; {development:,} clips of other recordings chose t
 | | test |
 | --- | --- |
 | UAR, 95 % interval over speakers | **{uar}** |
+| UAR where other recordings of the speaker are known, without labels | {uar_known} |
 | accuracy, 95 % interval | {accuracy} |
 | macro-F1 | {macro_f1:.3f} |
 | calibration error, 0 is best | {ece:.3f} |
@@ -90,6 +91,7 @@ def model_card(
         development=len(split.development),
         test=len(split.test),
         uar=interval(test),
+        uar_known=interval(of_known_speakers(test)),
         accuracy=interval(test, accuracy),
         macro_f1=found["macro_f1"],
         ece=expected_calibration_error(test.truth, test.probabilities),

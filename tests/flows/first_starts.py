@@ -13,6 +13,7 @@ DATASETS = 10
 PROGRAM = f"""
 import multiprocessing, os
 from flows import tracking
+from flows.datasets import log_dataset
 
 together = multiprocessing.get_context("fork").Barrier({PROCESSES}, timeout=300)
 row = dict(path="/data/a.wav", identifier="a", corpus="emodb", speaker="03", sex="male", emotion="anger")
@@ -23,7 +24,7 @@ def first_start(number):
         run.log_metrics({{"number": float(number)}})
         for dataset in range({DATASETS}):
             together.wait()
-            tracking.log_dataset(run, [row], name=f"fold {{dataset}}", digest=f"{{dataset:064}}", context="training")
+            log_dataset(run, [row], name=f"fold {{dataset}}", digest=f"{{dataset:064}}", context="training")
 
 processes = []
 for number in range({PROCESSES}):

@@ -10,6 +10,7 @@ import torch
 from mlflow import MlflowClient
 
 from flows import aliases, registry, tracking
+from flows.datasets import log_dataset
 from flows.registry import RegisteredVersion
 from sermodels.classifier import Classifier
 from sermodels.classifier_checkpoint import save_classifier
@@ -96,7 +97,7 @@ def test_datasets_have_digest_and_context(client: MlflowClient, tmp_path: Path) 
         "path": str(tmp_path / "1.wav"),
     }
     with tracking.open_run("parent", tags={}) as run:
-        tracking.log_dataset(run, [row], name="fold 0 training", digest="abcdef" * 10, context="training")
+        log_dataset(run, [row], name="fold 0 training", digest="abcdef" * 10, context="training")
     (logged,) = client.get_run(run.run_id).inputs.dataset_inputs
     assert logged.dataset.name == "fold 0 training"
     assert ("abcdef" * 10).startswith(logged.dataset.digest)
