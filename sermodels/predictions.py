@@ -92,15 +92,16 @@ def of_known_speakers(
 
     Of those others all are known, or `recordings` at random, or the ones of an `emotion` alone.
     """
-    rng = np.random.default_rng(seed)
-    speakers = np.array(predictions.groups["speaker"])
-    may_be_known = np.ones(len(predictions), dtype=bool)
-    if emotion is not None:
-        may_be_known = predictions.truth == predictions.labels.index(emotion)
-    rows = []
-    for place, speaker in enumerate(speakers):
-        others = np.flatnonzero((speakers == speaker) & may_be_known & (np.arange(len(speakers)) != place))
+    rng, given = np.random.default_rng(seed), predictions.probabilities
+    wanted = None if emotion is None else predictions.labels.index(emotion)
+    clips: dict[str, list[int]] = {}
+    for place, speaker in enumerate(predictions.groups["speaker"]):
+        if wanted is None or predictions.truth[place] == wanted:
+            clips.setdefault(speaker, []).append(place)
+    relative = np.empty(given.shape)
+    for place, speaker in enumerate(predictions.groups["speaker"]):
+        others = [other for other in clips.get(speaker, []) if other != place]
         if recordings is not None:
-            others = rng.permutation(others)[:recordings]
-        rows.append(relative_to_speaker(predictions.probabilities[place], predictions.probabilities[others]))
-    return replace(predictions, probabilities=np.array(rows).reshape(predictions.probabilities.shape))
+            others = [others[number] for number in rng.permutation(len(others))[:recordings]]
+        relative[place] = relative_to_speaker(given[place], given[np.array(others, dtype=np.int64)])
+    return replace(predictions, probabilities=relative)
