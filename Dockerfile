@@ -29,7 +29,7 @@ RUN uv pip install --python /opt/venv/bin/python --require-hashes -r requirement
 FROM scratch AS code
 COPY serve/*.py /app/serve/
 COPY sermodels/__init__.py sermodels/audio.py sermodels/config.py sermodels/emotions.py sermodels/errors.py \
-    sermodels/files.py sermodels/log_mel_statistics.py sermodels/mel.py /app/sermodels/
+    sermodels/files.py sermodels/log_mel_statistics.py sermodels/mel.py sermodels/speakers.py /app/sermodels/
 
 # Everything about the two servers but their files.
 FROM python:3.11-slim AS server
