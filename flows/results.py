@@ -12,7 +12,7 @@ import numpy as np
 from flows import tracking
 from flows.registry import RegistryError
 from flows.results_known import known_rows, known_section
-from flows.results_page import KNOWN, stage_of, title_of, write_results
+from flows.results_page import KNOWN, headline_of, stage_of, title_of, write_results
 from flows.results_synthetic import synthetic_rows, synthetic_section
 from flows.tracking import FinishedRun
 from sermodels.calibration import (
@@ -24,7 +24,7 @@ from sermodels.calibration import (
 from sermodels.evaluation import figures
 from sermodels.files import write_json
 from sermodels.predictions import Predictions, averaged, joined, of_known_speakers, read_predictions
-from sermodels.statistics import accuracy, difference, holm, interval, mcnemar_p, permutation_p
+from sermodels.statistics import difference, holm, mcnemar_p, permutation_p
 
 PARTS = ("development", "test")
 KINDS = ("corpus", "sex")
@@ -39,20 +39,21 @@ def publish_results(table: str, docs: Path) -> Path:
             f"{tracking.shown_uri()}: no finished cell of table {table}; run: python -m flows table --preset {table}"
         )
     shown = [*groups, *(together for group in groups if (together := ensemble_of(group)))]
-    unseen = [group for group in shown if group.protocol == "speaker"]
-    shown += map(heard_before, unseen)
+    heard = [heard_before(group) for group in shown if group.protocol == "speaker"]
+    shown += heard
     rows = [row_of(group) for group in shown]
     tests = {title_of(row): group.test for row, group in zip(rows, shown, strict=True)}
     command = f"python -m flows results --preset {table}"
     made = synthetic_rows(table)
     write_json(docs / "results-synthetic.json", made)
     more = [synthetic_section(made, docs / "results")] if made else []
-    if unseen:
-        best = max(unseen, key=lambda group: interval(group.test).value)
+    if heard:
+        unseen = [(row, group) for row, group in zip(rows, shown, strict=True) if group.protocol == "speaker"]
+        row, best = max(unseen, key=lambda one: float(one[0]["uar"]))
         found = known_rows([cell.test for cell in best.cells])
         write_json(docs / "results-known-recordings.json", found)
-        more = [known_section(found, stage_of(row_of(best)), docs / "results"), *more]
-    write_results(docs, rows, comparisons_of(groups), tests, command=command, more=more)
+        more = [known_section(found, stage_of(row), docs / "results"), *more]
+    write_results(docs, rows, comparisons_of(groups, heard), tests, command=command, more=more)
     return docs / "results.md"
 
 
@@ -153,7 +154,6 @@ def _read(run: FinishedRun) -> Cell:
 def row_of(group: Group) -> dict[str, Any]:
     """One row of the table: figures of all its test clips, with 95 % intervals over speakers."""
     test, tags = group.test, group.cells[0].run.tags
-    uar, wa = interval(test), interval(test, accuracy)
     per_seed = [
         figures(part.truth, part.probabilities, part.labels)["uar"]
         for seed in group.seeds
@@ -172,13 +172,8 @@ def row_of(group: Group) -> dict[str, Any]:
         "seeds": [int(seed) for seed in group.seeds],
         "clips": len(test),
         "speakers": len(set(test.groups["speaker"])),
-        "uar": uar.value,
-        "uar_low": uar.low,
-        "uar_high": uar.high,
+        **headline_of(test),
         "uar_per_seed": per_seed,
-        "wa": wa.value,
-        "wa_low": wa.low,
-        "wa_high": wa.high,
         "macro_f1": found["macro_f1"],
         **calibration_of(group),
         "recall": {name.split("/")[1]: value for name, value in found.items() if name.startswith("recall/")},
@@ -210,8 +205,11 @@ def calibration_of(group: Group) -> dict[str, float]:
     }
 
 
-def comparisons_of(groups: Sequence[Group]) -> list[dict[str, Any]]:
-    """Stages against each other on the splits and seeds that both have; p-values are adjusted over all of them."""
+def comparisons_of(groups: Sequence[Group], heard: Sequence[Group]) -> list[dict[str, Any]]:
+    """Stages against each other, and known speakers against strangers, on the splits and seeds that both have.
+
+    P-values are adjusted over all of them.
+    """
     by_stage = {(group.protocol, group.corpora, group.letter): group for group in groups}
     pairs = [
         (by_stage[*row, first], by_stage[*row, second])
@@ -219,7 +217,7 @@ def comparisons_of(groups: Sequence[Group]) -> list[dict[str, Any]]:
         for first, second in COMPARED
         if {(*row, first), (*row, second)} <= by_stage.keys()
     ]
-    pairs += [(heard_before(group), group) for group in groups if group.protocol == "speaker"]
+    pairs += [(one, by_stage["speaker", one.corpora, one.letter]) for one in heard if not one.members]
     shared = [sorted({c.place for c in one.cells} & {c.place for c in other.cells}) for one, other in pairs]
     found = [_compare(one, other, places) for (one, other), places in zip(pairs, shared, strict=True) if places]
     for name in ("permutation_p", "mcnemar_p"):

@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from flows.results_page import Row, interval_of, table_of
+from flows.results_page import Row, headline_of, interval_of, table_of
 from sermodels.plots import interval_picture, save_figure
 from sermodels.predictions import Predictions, joined, of_known_speakers
 from sermodels.speakers import PRIOR_RECORDINGS
-from sermodels.statistics import accuracy, interval
 
 COUNTS = (0, 1, 2, 3, 5, 10, 20)
 DRAWS = 5
@@ -37,17 +36,7 @@ def _row(known: str, cells: Sequence[Predictions], how: dict[str, Any]) -> dict[
     """One row: test clips of all splits, as often as there is anything to draw."""
     draws = DRAWS if how.get("recordings") else 1
     heard = joined([of_known_speakers(cell, seed=draw, **how) for draw in range(draws) for cell in cells])
-    uar, wa = interval(heard), interval(heard, accuracy)
-    return {
-        "known": known,
-        "draws": draws,
-        "uar": uar.value,
-        "uar_low": uar.low,
-        "uar_high": uar.high,
-        "wa": wa.value,
-        "wa_low": wa.low,
-        "wa_high": wa.high,
-    }
+    return {"known": known, "draws": draws, **headline_of(heard)}
 
 
 def known_section(rows: Sequence[Row], title: str, pictures: Path) -> str:

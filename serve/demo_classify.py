@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.blocks import Block
 from gradio.components import Component
 
 from serve.answers import MAX_KNOWN
@@ -19,33 +20,28 @@ KNOWN = "The answer is better with some, in several moods: what is heard in all 
 EMPTY = '<p class="ser-empty">{}</p>'
 
 
-class RecordingInput(gr.Audio):
-    """Takes one upload alone. Gradio would copy a file of the server, or fetch an address, were it not told."""
+class _UploadsAlone(Block):
+    """Takes uploads alone. Gradio would copy a file of the server, or fetch an address, were it not told.
+
+    It is the second base of an input: what Gradio calls a template is known by the name of the first one.
+    """
 
     is_template = True
 
     async def async_move_resource_to_block_cache(self, url_or_file_path: str | Path | None) -> str | None:
         """Refuse what does not lie where uploads do."""
-        _refuse_what_is_no_upload(url_or_file_path)
+        if url_or_file_path is not None and private_file(str(url_or_file_path)) is None:
+            raise gr.Error(NOT_HERE, print_exception=False)
         path: str | None = await super().async_move_resource_to_block_cache(url_or_file_path)
         return path
 
 
-class RecordingsInput(gr.File):
-    """Takes several uploads alone."""
-
-    is_template = True
-
-    async def async_move_resource_to_block_cache(self, url_or_file_path: str | Path | None) -> str | None:
-        """Refuse what does not lie where uploads do."""
-        _refuse_what_is_no_upload(url_or_file_path)
-        path: str | None = await super().async_move_resource_to_block_cache(url_or_file_path)
-        return path
+class RecordingInput(gr.Audio, _UploadsAlone):
+    """One recording."""
 
 
-def _refuse_what_is_no_upload(url_or_file_path: str | Path | None) -> None:
-    if url_or_file_path is not None and private_file(str(url_or_file_path)) is None:
-        raise gr.Error(NOT_HERE, print_exception=False)
+class RecordingsInput(gr.File, _UploadsAlone):
+    """Several recordings."""
 
 
 def recording_input() -> RecordingInput:

@@ -225,6 +225,9 @@ def test_no_file_of_the_server_and_no_address_is_read(demo: Demo, secret: Path, 
 
 
 def test_no_other_way_of_naming_a_file_works(demo: Demo, secret: Path, bundle_folder: Path) -> None:
+    with demo.recording.open("rb") as file:
+        (mine,) = demo.http.post("/gradio_api/upload", files={"files": ("voice.wav", file)}).raise_for_status().json()
+    assert "event: complete" in demo.event("classify", [file_data(mine), None])
     before = demo.files()
     for data in (
         file_data("voice.wav", url=str(secret)),
@@ -235,7 +238,7 @@ def test_no_other_way_of_naming_a_file_works(demo: Demo, secret: Path, bundle_fo
         {"path": str(secret)},
     ):
         assert_refused(demo, demo.event("classify", [data, None]), before)
-        assert_refused(demo, demo.event("classify", [None, [data]]), before)
+        assert_refused(demo, demo.event("classify", [file_data(mine), [data]]), before)
 
 
 def test_the_queue_and_the_direct_call_refuse_as_well(demo: Demo, secret: Path) -> None:
