@@ -1,5 +1,6 @@
 """Dask: the workers that the cells of a table are spread over, here or of an existing cluster, and how they fail."""
 
+import asyncio
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -71,11 +72,8 @@ def local_options(number: str) -> dict[str, Any]:
 
 def _count_workers(address: str) -> int:
     """How many workers the cluster has, at least 1. Raises ConfigError if it cannot be used."""
-    from distributed import Client
-
     try:
-        with cast(Any, Client)(address, timeout=CONNECT_TIMEOUT_S, set_as_default=False) as client:
-            workers = client.scheduler_info()["workers"]
+        workers = asyncio.run(_workers(address))
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"--dask {address}: no scheduler answers ({error}); start it with "
@@ -87,6 +85,16 @@ def _count_workers(address: str) -> int:
             "chance; start workers with `dask worker --nthreads 1`"
         )
     return max(1, len(workers))
+
+
+async def _workers(address: str) -> dict[str, Any]:
+    """What the scheduler says of each worker, asked in this thread: a Dask client starts one, within 10 s or never."""
+    from distributed import Security, rpc
+
+    connection = cast(Any, Security)().get_connection_args("client")
+    async with cast(Any, rpc)(address, timeout=CONNECT_TIMEOUT_S, connection_args=connection) as scheduler:
+        identity = await scheduler.identity()
+    return cast(dict[str, Any], identity["workers"])
 
 
 @contextmanager
