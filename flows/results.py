@@ -88,6 +88,11 @@ class Group:
         return joined([cell.test for cell in self.cells])
 
     @property
+    def common_recipe(self) -> str:
+        """What its training has in common with that of other stages."""
+        return self.cells[0].run.tags.get("common_recipe", "")
+
+    @property
     def seeds(self) -> list[str]:
         """The seeds, in order."""
         return sorted({cell.run.tags["seed"] for cell in self.members or self.cells}, key=int)
@@ -208,7 +213,7 @@ def calibration_of(group: Group) -> dict[str, float]:
 def comparisons_of(groups: Sequence[Group], heard: Sequence[Group]) -> list[dict[str, Any]]:
     """Stages against each other, and known speakers against strangers, on the splits and seeds that both have.
 
-    P-values are adjusted over all of them.
+    Stages that were trained otherwise, such as for more epochs, are not compared. P-values are adjusted over all pairs.
     """
     by_stage = {(group.protocol, group.corpora, group.letter): group for group in groups}
     pairs = [
@@ -216,6 +221,7 @@ def comparisons_of(groups: Sequence[Group], heard: Sequence[Group]) -> list[dict
         for row in sorted({key[:2] for key in by_stage})
         for first, second in COMPARED
         if {(*row, first), (*row, second)} <= by_stage.keys()
+        and by_stage[*row, first].common_recipe == by_stage[*row, second].common_recipe
     ]
     pairs += [(one, by_stage["speaker", one.corpora, one.letter]) for one in heard if not one.members]
     shared = [sorted({c.place for c in one.cells} & {c.place for c in other.cells}) for one, other in pairs]

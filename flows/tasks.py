@@ -29,6 +29,8 @@ from sermodels.stages.embedding import run_embedding
 from sermodels.stages.synthesis import draw_part, run_synthesis
 from sermodels.store import StageResult
 
+COMMON = frozenset({"front_end", "clip", "classifier", "training"})
+"""Sections of the config that every stage's classifier depends on."""
 NO_TAGS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -70,12 +72,20 @@ def stage_tags(context: RunContext, stage: str, letter: str = "") -> dict[str, s
         "seed": str(config.seed),
         "corpora": ", ".join([*config.corpus.names, *config.corpus.manifests]),
         "recipe": recipe_digest(config, letter),
+        "common_recipe": common_digest(config),
     }
+
+
+def common_digest(config: Config) -> str:
+    """What stages must share to be compared: sound, network, training and shares of the split, but not its draw."""
+    identity, split = config.identity(), config.split
+    shares = [split.protocol, split.folds, split.test_fraction, split.development_fraction]
+    return sha256_of_json([{name: identity[name] for name in sorted(COMMON)}, shares])[:12]
 
 
 def recipe_digest(config: Config, letter: str) -> str:
     """What cells of a table have in common: all that a stage's config says but for the split and the seed."""
-    sections = {"front_end", "clip", "classifier", "training"} | ({"augmentation"} if letter != "A" else set())
+    sections = COMMON | ({"augmentation"} if letter != "A" else set())
     sections |= {"C": {"diffusion", "synthesis", "retraining"}, "D": {"retraining"}}.get(letter, set())
     chosen = {name: part for name, part in config.identity().items() if name in sections}
     return sha256_of_json([letter, chosen, config.synthesis.per_emotion if letter == "D" else 0])[:12]

@@ -9,8 +9,9 @@ import pytest
 from mlflow import MlflowClient
 
 from flows.adopt import adopt
-from flows.results import publish_results
-from flows.tasks import recipe_digest
+from flows.results import Cell, Group, comparisons_of, publish_results
+from flows.tasks import common_digest, recipe_digest
+from flows.tracking import FinishedRun
 from sermodels.cells.packing import CELLS, pack
 from sermodels.cells.running import Unit, run_unit, units_of
 from sermodels.errors import StorageError
@@ -157,3 +158,25 @@ def test_where_the_weights_lie_is_no_part_of_the_recipe(context: RunContext) -> 
     other = changed(context.config, "classifier", weights="there/v.pth")
     assert recipe_digest(here, "C") == recipe_digest(there, "C") != recipe_digest(other, "C")
     assert here.identity() == there.identity()
+
+
+def test_the_draw_of_the_split_is_no_part_of_what_stages_share(context: RunContext) -> None:
+    config = context.config
+    again = changed(changed(config, "split", seed=config.split.seed + 1), "augmentation", noise_std=0.5)
+    others = changed(config, "training", keep="last"), changed(config, "split", development_fraction=0.4)
+    assert common_digest(config) == common_digest(again)
+    assert len({common_digest(one) for one in (config, *others)}) == 3
+
+
+def test_stages_that_were_trained_otherwise_are_not_compared(context: RunContext) -> None:
+    baseline, augmented = (_group(context, *which) for which in (("A", "baseline", "x"), ("B", "augmentation", "x")))
+    assert [pair["stages"] for pair in comparisons_of([baseline, augmented], [])] == ["B - A"]
+    assert comparisons_of([baseline, _group(context, "B", "augmentation", "longer")], []) == []
+
+
+def _group(context: RunContext, letter: str, stage: str, common: str) -> Group:
+    """A row of the table of one cell, whose training is called `common`."""
+    (folder,) = (context.workspace / "stages").glob(f"{stage}-*/")
+    parts = [read_predictions(folder / f"predictions-{part}.csv") for part in ("development", "test")]
+    run = FinishedRun("", 0, {"split": "fold 0", "seed": "0", "common_recipe": common}, {}, {})
+    return Group("speaker", "demo", letter, (Cell(run, *parts),))
