@@ -17,13 +17,18 @@ from numpy.typing import NDArray
 from benchmarks.agreement import require_close
 from benchmarks.clients import Request, ask, posted_json, upload
 from benchmarks.context import PEERS, Bench
+from benchmarks.measure import tell
 from benchmarks.servers import Server, free_port, litserve_command, our_command, running
 from sermodels.audio import read_waveform
-from serve.bundle import CLASSIFIER, load_bundle
+from serve.bundle import CLASSIFIER, CLASSIFIER_INT8, load_bundle
+from serve.settings import Precision
 from serve.wav import wav_bytes
 
 TOLERANCE = 1e-4
 """Of a probability."""
+GRAPHS: dict[Precision, str] = {"float32": CLASSIFIER, "int8": CLASSIFIER_INT8}
+IN_WORDS: dict[Precision, str] = {"float32": "", "int8": " in int8"}
+"""What a row's name has of it."""
 OURS, UNBATCHED, MLFLOW, LITSERVE = "ours", "ours without micro-batching", "mlflow models serve", "LitServe"
 
 
@@ -58,12 +63,12 @@ class Rival:
 
 
 class Rivals:
-    """All servers of one bundle."""
+    """All servers of one bundle, and of its classifier's graph of one precision."""
 
-    def __init__(self, bench: Bench, *, litserve_batch: int = 1) -> None:
+    def __init__(self, bench: Bench, *, precision: Precision = "float32", litserve_batch: int = 1) -> None:
         """Writes the MLflow model; LitServe is left out where its environment is missing."""
-        self.bench, self.recording = bench, Recording.of(bench.bundle)
-        graph, wav, waveform = bench.bundle / CLASSIFIER, self.recording.wav, self.recording.waveform
+        self.bench, self.precision, self.recording = bench, precision, Recording.of(bench.bundle)
+        graph, wav, waveform = bench.bundle / GRAPHS[precision], self.recording.wav, self.recording.waveform
         self.labels = load_bundle(bench.bundle).manifest.labels
         ours = upload("/v1/classify", wav)
         self.all = {
@@ -86,7 +91,7 @@ class Rivals:
         return [answer["probabilities"][label] for label in self.labels]
 
     def _mlflow_model(self, graph: Path) -> Path:
-        folder = self.bench.scratch / "mlflow-model"
+        folder = self.bench.scratch / f"mlflow-model-{self.precision}"
         if not folder.exists():
             from benchmarks.alternatives.mlflow_model import save_model
 
@@ -98,7 +103,8 @@ class Rivals:
         """One server, which has answered once."""
         port, rival = free_port(), self.all[name]
         log = self.bench.scratch / f"{name.replace(' ', '-')}.log"
-        with running(rival.command(port), port, rival.request, log) as server:
+        settings = {"SERMODELS_PRECISION": self.precision}
+        with running(rival.command(port), port, rival.request, log, settings) as server:
             yield server
 
     @contextmanager
@@ -111,6 +117,15 @@ class Rivals:
                 what = f"probabilities of {name}"
                 require_close(what, answers[OURS], answer, tolerance=TOLERANCE, unit="")
             yield servers
+
+
+def precisions(bench: Bench) -> tuple[Precision, ...]:
+    """Those that the bundle has graphs of; what it lacks is told."""
+    bundle = load_bundle(bench.bundle)
+    for precision, graph in GRAPHS.items():
+        if not bundle.has(graph):
+            tell(f"  skipped: {precision}; the bundle has no {graph}")
+    return tuple(precision for precision, graph in GRAPHS.items() if bundle.has(graph))
 
 
 def _unbatched_command(bundle: Path, port: int) -> list[str]:

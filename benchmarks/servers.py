@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,12 +44,22 @@ class Server:
 
 
 @contextmanager
-def running(command: list[str], port: int, request: Request, log: Path) -> Iterator[Server]:
-    """A command that becomes a server, up to its first answer to `request`. Raises ServerError with its last lines."""
+def running(
+    command: list[str], port: int, request: Request, log: Path, settings: Mapping[str, str] | None = None
+) -> Iterator[Server]:
+    """A command that becomes a server, up to its first answer to `request`. Raises ServerError with its last lines.
+
+    `settings` are variables of its environment.
+    """
     with open(log, "wb") as output:
         begun = time.perf_counter()
         process = subprocess.Popen(
-            command, cwd=ROOT, env=environment(), stdout=output, stderr=output, start_new_session=True
+            command,
+            cwd=ROOT,
+            env=environment() | dict(settings or {}),
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
         )
         try:
             _wait_for_answer(process, port, request, log)

@@ -3,6 +3,7 @@
 import time
 from dataclasses import asdict
 from functools import partial
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -11,11 +12,11 @@ from benchmarks.clients import crowd_rate
 from benchmarks.context import Bench
 from benchmarks.flops import onnx_flops
 from benchmarks.measure import Side, alternate
-from benchmarks.rivals import LITSERVE, MLFLOW, OURS, TOLERANCE, UNBATCHED, Rivals
-from benchmarks.rows import Measured, row
+from benchmarks.rivals import GRAPHS, IN_WORDS, LITSERVE, MLFLOW, OURS, TOLERANCE, UNBATCHED, Rivals, precisions
+from benchmarks.rows import Measured, Row, row
 from benchmarks.servers import missing_peers
 from serve.bundle import CLASSIFIER
-from serve.settings import Settings
+from serve.settings import Precision, Settings
 
 CLIENTS = 64
 BARE = "the bare session"
@@ -23,8 +24,22 @@ TARGETS = {MLFLOW: 3.0, LITSERVE: 3.0, UNBATCHED: 3.0, BARE: 0.8}
 
 
 def measure(bench: Bench) -> Measured:
-    """A row for each alternative. All servers compute with as many threads."""
-    rivals = Rivals(bench, litserve_batch=Settings().max_batch)
+    """A row for each graph and alternative. All servers of a row run the same graph with as many threads."""
+    waveform = Rivals(bench).recording.waveform[None]
+    operations = onnx_flops(bench.bundle / CLASSIFIER, {"waveform": waveform})
+    rows: list[Row] = []
+    raw: dict[str, Any] = {"flop": operations, "rates": asdict(bench.rates), "clips_per_second": {}}
+    for precision in precisions(bench):
+        figures = _measure(bench, precision)
+        raw["clips_per_second"][precision] = figures
+        floor = getattr(bench.rates, precision) / operations
+        rows += [_row(bench, precision, figures, name, floor) for name in TARGETS if name in figures]
+    return Measured(rows, raw, missing_peers())
+
+
+def _measure(bench: Bench, precision: Precision) -> dict[str, list[float]]:
+    """Clips a second of each server and of the bare session, round by round."""
+    rivals = Rivals(bench, precision=precision, litserve_batch=Settings().max_batch)
     with rivals.start_all([OURS, MLFLOW, LITSERVE, UNBATCHED]) as servers:
         sides: dict[str, Side] = {
             name: partial(
@@ -32,31 +47,29 @@ def measure(bench: Bench) -> Measured:
             )
             for name, server in servers.items()
         }
-        figures = alternate(sides | {BARE: _bare(bench, rivals)}, rounds=bench.rounds)
-    operations = onnx_flops(bench.bundle / CLASSIFIER, {"waveform": rivals.recording.waveform[None]})
-    rows = [
-        row(
-            f"clips/s under {CLIENTS} clients, against {name}",
-            figures[OURS],
-            figures[name],
-            unit="clips/s",
-            better="higher",
-            target=target,
-            floor=bench.rates.float32 / operations,
-            device=bench.device,
-            note=f"{bench.sizes.crowd_requests} requests a round; probabilities agree within {TOLERANCE:g}",
-        )
-        for name, target in TARGETS.items()
-        if name in figures
-    ]
-    return Measured(rows, {"clips_per_second": figures, "rates": asdict(bench.rates)}, missing_peers())
+        return alternate(sides | {BARE: _bare(bench, rivals)}, rounds=bench.rounds)
+
+
+def _row(bench: Bench, precision: Precision, figures: dict[str, list[float]], name: str, floor: float) -> Row:
+    return row(
+        f"clips/s under {CLIENTS} clients{IN_WORDS[precision]}, against {name}",
+        figures[OURS],
+        figures[name],
+        unit="clips/s",
+        better="higher",
+        target=TARGETS[name],
+        floor=floor,
+        device=bench.device,
+        note=f"{bench.sizes.crowd_requests} requests a round; probabilities agree within {TOLERANCE:g}",
+    )
 
 
 def _bare(bench: Bench, rivals: Rivals) -> Side:
     """The graph on full batches, with nothing around it: the better of batches of one and of the server's size."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = bench.cores
-    session = onnxruntime.InferenceSession(bench.bundle / CLASSIFIER, options, providers=["CPUExecutionProvider"])
+    graph = bench.bundle / GRAPHS[rivals.precision]
+    session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     waveform = rivals.recording.waveform
 
     def rate(batch: int) -> float:

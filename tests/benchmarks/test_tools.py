@@ -75,6 +75,15 @@ def test_a_server_that_ends_is_told_with_its_last_words(tmp_path: Path) -> None:
         pass
 
 
+def test_a_server_is_given_its_settings(tmp_path: Path) -> None:
+    command, settings = ["sh", "-c", "echo in $SERMODELS_PRECISION >&2; exit 3"], {"SERMODELS_PRECISION": "int8"}
+    with (
+        pytest.raises(ServerError, match="in int8"),
+        running(command, free_port(), posted_json("/", {}), tmp_path / "log", settings),
+    ):
+        pass
+
+
 def test_a_family_is_a_process_and_its_children() -> None:
     assert family(os.getpid())[0] == os.getpid()
     assert family(2**22 + 1) == []
