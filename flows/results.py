@@ -173,6 +173,7 @@ def row_of(group: Group) -> dict[str, Any]:
         "backbone": tags["backbone"],
         "weights": tags["weights"],
         "recipe": tags["recipe"],
+        "common_recipe": group.common_recipe,
         "folds": group.splits,
         "seeds": [int(seed) for seed in group.seeds],
         "clips": len(test),

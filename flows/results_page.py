@@ -110,7 +110,7 @@ def interval_of(row: Row, name: str) -> str:
 
 
 def _figures_table(rows: Sequence[Row]) -> str:
-    """Headline figures, and below them what the networks started from."""
+    """Headline figures, and below them what the networks started from and which were trained alike."""
     head = ("corpora", "stage", "backbone", "folds", "seeds", "clips", "UAR", "WA", "macro-F1", "gap")
     table = table_of(head, [
         (row["corpora"], stage_of(row), row["backbone"], _folds(row), len(row["seeds"]), row["clips"],
@@ -123,6 +123,12 @@ def _figures_table(rows: Sequence[Row]) -> str:
     lines = [
         f"Started from, {backbone} ({', '.join(stages)}): {weights}." for (backbone, weights), stages in origins.items()
     ]
+    alike: dict[str, list[str]] = {}
+    for row in rows:
+        alike.setdefault(row["common_recipe"], []).append(letter_of(row))
+    if len(alike) > 1:
+        together = "; ".join(", ".join(stages) for stages in alike.values())
+        lines.append(f"Not all were trained alike, and only those that were are compared: {together}.")
     return table + "\n" + "\n\n".join(lines) + "\n"
 
 
