@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import fill
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,6 +14,9 @@ from sermodels.config import FrontEndConfig
 from sermodels.emotions import COLOURS
 from sermodels.files import atomic_write
 from sermodels.mel import mel_centres_hz
+
+TITLE_WIDTH = 50
+"""Letters of a title that fit into one line above a picture of 6 inches."""
 
 
 def save_figure(figure: Figure, path: Path, *, dpi: int = 110) -> None:
@@ -70,7 +74,8 @@ def interval_picture(names: Sequence[str], values: NDArray[np.floating], title: 
         axes.annotate(
             f"{value:.3f}", (value, place), xytext=(0, 7), textcoords="offset points", ha="center", fontsize=8
         )
-    axes.set(title=title, xlabel=f"{figure_of} with 95 % interval", ylim=(-0.7, len(names) - 0.3))
+    axes.set(xlabel=f"{figure_of} with 95 % interval", ylim=(-0.7, len(names) - 0.3))
+    figure.suptitle(fill(title, TITLE_WIDTH))
     axes.set_yticks(places, names)
     axes.grid(axis="x", alpha=0.3)
     return figure
@@ -85,7 +90,8 @@ def confusion_picture(matrix: NDArray[np.int64], labels: Sequence[str], title: s
     for row, column in np.ndindex(matrix.shape):
         colour = "white" if share[row, column] > 0.6 else "black"
         axes.text(column, row, str(matrix[row, column]), ha="center", va="center", color=colour)
-    axes.set(xticks=range(len(labels)), yticks=range(len(labels)), xlabel="predicted", ylabel="truth", title=title)
+    axes.set(xticks=range(len(labels)), yticks=range(len(labels)), xlabel="predicted", ylabel="truth")
+    figure.suptitle(fill(title, TITLE_WIDTH))
     axes.set_xticklabels(labels, rotation=35, ha="right")
     axes.set_yticklabels(labels)
     figure.colorbar(picture, ax=axes, label="share of the row", shrink=0.8)

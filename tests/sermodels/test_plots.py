@@ -20,12 +20,14 @@ from sermodels.plots import (
     confusion_picture,
     curves,
     embedding_picture,
+    interval_picture,
     log_mel_grid,
     save_figure,
 )
 
 CONFIG = FrontEndConfig()
 RNG = np.random.default_rng(0)
+LONG = "R = B, refitted, mean of 5 seeds, emodb, ravdess, speaker-dependent, for comparison: UAR 0.837"
 
 
 def saved(figure: Figure, folder: Path) -> NDArray[np.float32]:
@@ -185,6 +187,22 @@ def test_a_picture_that_cannot_be_written_is_a_storage_error(tmp_path: Path) -> 
     (tmp_path / "folder").write_text("a file")
     with pytest.raises(StorageError, match=r"picture\.png: cannot be written"):
         save_figure(curves(HISTORIES["one epoch"], "Training"), tmp_path / "folder" / "picture.png")
+
+
+@pytest.mark.parametrize(
+    "figure",
+    [
+        confusion_picture(np.eye(6, dtype=np.int64), COMMON_EMOTIONS, LONG),
+        interval_picture(["A", "B"], np.array([[0.5, 0.4, 0.6], [0.6, 0.5, 0.7]]), LONG, "UAR"),
+    ],
+    ids=["confusion", "intervals"],
+)
+def test_a_long_title_is_not_cut_off(tmp_path: Path, figure: Figure) -> None:
+    saved(figure, tmp_path)
+    (title,) = (text for text in figure.texts if LONG[:10] in text.get_text())
+    box, whole = title.get_window_extent(), figure.bbox
+    assert whole.x0 <= box.x0 < box.x1 <= whole.x1
+    assert whole.y0 <= box.y0 < box.y1 <= whole.y1
 
 
 def test_no_window_is_asked_for() -> None:
