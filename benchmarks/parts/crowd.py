@@ -12,7 +12,18 @@ from benchmarks.clients import crowd_rate
 from benchmarks.context import Bench
 from benchmarks.flops import onnx_flops
 from benchmarks.measure import Side, alternate
-from benchmarks.rivals import GRAPHS, IN_WORDS, LITSERVE, MLFLOW, OURS, TOLERANCE, UNBATCHED, Rivals, precisions
+from benchmarks.rivals import (
+    GRAPHS,
+    IN_WORDS,
+    LITSERVE,
+    MLFLOW,
+    OURS,
+    TOLERANCE,
+    UNBATCHED,
+    Recording,
+    Rivals,
+    precisions,
+)
 from benchmarks.rows import Measured, Row, row
 from benchmarks.servers import missing_peers
 from serve.bundle import CLASSIFIER
@@ -25,7 +36,7 @@ TARGETS = {MLFLOW: 3.0, LITSERVE: 3.0, UNBATCHED: 3.0, BARE: 0.8}
 
 def measure(bench: Bench) -> Measured:
     """A row for each graph and alternative. All servers of a row run the same graph with as many threads."""
-    waveform = Rivals(bench).recording.waveform[None]
+    waveform = Recording.of(bench.bundle).waveform[None]
     operations = onnx_flops(bench.bundle / CLASSIFIER, {"waveform": waveform})
     rows: list[Row] = []
     raw: dict[str, Any] = {"flop": operations, "rates": asdict(bench.rates), "clips_per_second": {}}

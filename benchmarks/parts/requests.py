@@ -10,7 +10,7 @@ from benchmarks.clients import latencies_s
 from benchmarks.context import Bench
 from benchmarks.flops import onnx_flops
 from benchmarks.measure import alternate
-from benchmarks.rivals import IN_WORDS, LITSERVE, MLFLOW, OURS, TOLERANCE, Rivals, precisions
+from benchmarks.rivals import IN_WORDS, LITSERVE, MLFLOW, OURS, TOLERANCE, Recording, Rivals, precisions
 from benchmarks.rows import Measured, Row, row
 from benchmarks.servers import missing_peers
 from serve.bundle import CLASSIFIER
@@ -22,7 +22,7 @@ TARGETS = {50: 3.0, 99: 1.0}
 
 def measure(bench: Bench) -> Measured:
     """A row for each graph, alternative and percentile; all servers of a row run the same graph."""
-    waveform = Rivals(bench).recording.waveform[None]
+    waveform = Recording.of(bench.bundle).waveform[None]
     operations = onnx_flops(bench.bundle / CLASSIFIER, {"waveform": waveform})
     rows: list[Row] = []
     raw: dict[str, Any] = {"flop": operations, "rates": asdict(bench.rates), "seconds": {}}
