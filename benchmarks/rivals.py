@@ -4,11 +4,11 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import soundfile
@@ -17,12 +17,16 @@ from numpy.typing import NDArray
 from benchmarks.agreement import require_close
 from benchmarks.clients import Request, ask, posted_json, upload
 from benchmarks.context import PEERS, Bench
+from benchmarks.flops import onnx_flops
 from benchmarks.measure import tell
-from benchmarks.servers import Server, free_port, litserve_command, our_command, running
+from benchmarks.rows import Measured, Row
+from benchmarks.servers import Server, free_port, litserve_command, missing_peers, our_command, running
 from sermodels.audio import read_waveform
 from serve.bundle import CLASSIFIER, CLASSIFIER_INT8, load_bundle
 from serve.settings import Precision
 from serve.wav import wav_bytes
+
+Figures = TypeVar("Figures")
 
 TOLERANCE = 1e-4
 """Of a probability."""
@@ -119,13 +123,27 @@ class Rivals:
             yield servers
 
 
-def precisions(bench: Bench) -> tuple[Precision, ...]:
-    """Those that the bundle has graphs of; what it lacks is told."""
+def by_each_graph(
+    bench: Bench,
+    name: str,
+    measure: Callable[[Bench, Precision], Figures],
+    rows_of: Callable[[Bench, Precision, Figures, float], list[Row]],
+) -> Measured:
+    """What a part measures, with each graph that the bundle has; `name` is that of its raw figures.
+
+    `rows_of` is given the seconds that one clip takes at the machine's rate.
+    """
     bundle = load_bundle(bench.bundle)
+    operations = onnx_flops(bundle.path(CLASSIFIER), {"waveform": Recording.of(bench.bundle).waveform[None]})
+    rows: list[Row] = []
+    figures: dict[str, Figures] = {}
     for precision, graph in GRAPHS.items():
         if not bundle.has(graph):
             tell(f"  skipped: {precision}; the bundle has no {graph}")
-    return tuple(precision for precision, graph in GRAPHS.items() if bundle.has(graph))
+            continue
+        figures[precision] = measure(bench, precision)
+        rows += rows_of(bench, precision, figures[precision], operations / getattr(bench.rates, precision))
+    return Measured(rows, {name: figures, "flop": operations, "rates": asdict(bench.rates)}, missing_peers())
 
 
 def _unbatched_command(bundle: Path, port: int) -> list[str]:

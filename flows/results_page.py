@@ -117,19 +117,22 @@ def _figures_table(rows: Sequence[Row]) -> str:
          interval_of(row, "uar"), interval_of(row, "wa"), f"{row['macro_f1']:.3f}", f"{row['gap']:.3f}")
         for row in rows
     ])  # fmt: skip
-    origins: dict[tuple[str, str], list[str]] = {}
-    for row in rows:
-        origins.setdefault((row["backbone"], row["weights"]), []).append(letter_of(row))
     lines = [
-        f"Started from, {backbone} ({', '.join(stages)}): {weights}." for (backbone, weights), stages in origins.items()
+        f"Started from, {backbone} ({stages}): {weights}."
+        for (backbone, weights), stages in _stages_by(rows, "backbone", "weights").items()
     ]
-    alike: dict[str, list[str]] = {}
-    for row in rows:
-        alike.setdefault(row["common_recipe"], []).append(letter_of(row))
+    alike = _stages_by(rows, "common_recipe").values()
     if len(alike) > 1:
-        together = "; ".join(", ".join(stages) for stages in alike.values())
-        lines.append(f"Not all were trained alike, and only those that were are compared: {together}.")
+        lines.append(f"Not all were trained alike, and only those that were are compared: {'; '.join(alike)}.")
     return table + "\n" + "\n\n".join(lines) + "\n"
+
+
+def _stages_by(rows: Sequence[Row], *names: str) -> dict[tuple[str, ...], str]:
+    """The letters of the rows that have the same values of these."""
+    letters: dict[tuple[str, ...], list[str]] = {}
+    for row in rows:
+        letters.setdefault(tuple(row[name] for name in names), []).append(letter_of(row))
+    return {values: ", ".join(own) for values, own in letters.items()}
 
 
 def _groups_table(rows: Sequence[Row]) -> str:

@@ -1,32 +1,16 @@
 """Clips a second under 64 clients at once, beside the other servers and the bare onnxruntime session."""
 
 import time
-from dataclasses import asdict
 from functools import partial
-from typing import Any
 
 import numpy as np
 import onnxruntime
 
 from benchmarks.clients import crowd_rate
 from benchmarks.context import Bench
-from benchmarks.flops import onnx_flops
 from benchmarks.measure import Side, alternate
-from benchmarks.rivals import (
-    GRAPHS,
-    IN_WORDS,
-    LITSERVE,
-    MLFLOW,
-    OURS,
-    TOLERANCE,
-    UNBATCHED,
-    Recording,
-    Rivals,
-    precisions,
-)
+from benchmarks.rivals import GRAPHS, IN_WORDS, LITSERVE, MLFLOW, OURS, TOLERANCE, UNBATCHED, Rivals, by_each_graph
 from benchmarks.rows import Measured, Row, row
-from benchmarks.servers import missing_peers
-from serve.bundle import CLASSIFIER
 from serve.settings import Precision, Settings
 
 CLIENTS = 64
@@ -36,16 +20,7 @@ TARGETS = {MLFLOW: 3.0, LITSERVE: 3.0, UNBATCHED: 3.0, BARE: 0.8}
 
 def measure(bench: Bench) -> Measured:
     """A row for each graph and alternative. All servers of a row run the same graph with as many threads."""
-    waveform = Recording.of(bench.bundle).waveform[None]
-    operations = onnx_flops(bench.bundle / CLASSIFIER, {"waveform": waveform})
-    rows: list[Row] = []
-    raw: dict[str, Any] = {"flop": operations, "rates": asdict(bench.rates), "clips_per_second": {}}
-    for precision in precisions(bench):
-        figures = _measure(bench, precision)
-        raw["clips_per_second"][precision] = figures
-        floor = getattr(bench.rates, precision) / operations
-        rows += [_row(bench, precision, figures, name, floor) for name in TARGETS if name in figures]
-    return Measured(rows, raw, missing_peers())
+    return by_each_graph(bench, "clips_per_second", _measure, _rows)
 
 
 def _measure(bench: Bench, precision: Precision) -> dict[str, list[float]]:
@@ -61,18 +36,22 @@ def _measure(bench: Bench, precision: Precision) -> dict[str, list[float]]:
         return alternate(sides | {BARE: _bare(bench, rivals)}, rounds=bench.rounds)
 
 
-def _row(bench: Bench, precision: Precision, figures: dict[str, list[float]], name: str, floor: float) -> Row:
-    return row(
-        f"clips/s under {CLIENTS} clients{IN_WORDS[precision]}, against {name}",
-        figures[OURS],
-        figures[name],
-        unit="clips/s",
-        better="higher",
-        target=TARGETS[name],
-        floor=floor,
-        device=bench.device,
-        note=f"{bench.sizes.crowd_requests} requests a round; probabilities agree within {TOLERANCE:g}",
-    )
+def _rows(bench: Bench, precision: Precision, figures: dict[str, list[float]], floor_s: float) -> list[Row]:
+    return [
+        row(
+            f"clips/s under {CLIENTS} clients{IN_WORDS[precision]}, against {name}",
+            figures[OURS],
+            figures[name],
+            unit="clips/s",
+            better="higher",
+            target=target,
+            floor=1.0 / floor_s,
+            device=bench.device,
+            note=f"{bench.sizes.crowd_requests} requests a round; probabilities agree within {TOLERANCE:g}",
+        )
+        for name, target in TARGETS.items()
+        if name in figures
+    ]
 
 
 def _bare(bench: Bench, rivals: Rivals) -> Side:
