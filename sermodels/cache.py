@@ -25,7 +25,10 @@ from sermodels.files import atomic_write, canonical_json
 from sermodels.known import UNKNOWN, KnownFiles
 
 WHOLE = "whole log-mel"
-CACHE_VERSION = 1
+ENTRY = "log_mel.npy"
+FAST = 1
+"""zlib's level: half the time of its usual one, for a file that is 5 % larger."""
+CACHE_VERSION = 2
 """Bumped by hand when the same recording and config would give another log-mel."""
 
 
@@ -105,7 +108,7 @@ def read_log_mel(path: Path) -> NDArray[np.float16]:
     """A cached log-mel in dB, shape (mel, frame); the archive's CRC is checked. Raises StorageError."""
     try:
         with zipfile.ZipFile(path) as archive:
-            content = archive.read("log_mel.npy")  # all of it, since the CRC is compared at its end
+            content = archive.read(ENTRY)  # all of it, since the CRC is compared at its end
         log_mel: NDArray[np.float16] = np.load(BytesIO(content), allow_pickle=False)
     except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise StorageError(f"{path}: damaged or missing log-mel ({error}); run the caching again") from error
@@ -114,8 +117,10 @@ def read_log_mel(path: Path) -> NDArray[np.float16]:
 
 def write_log_mel(path: Path, log_mel: NDArray[np.floating]) -> None:
     """Store a log-mel as float16, atomically: silence, which is level, takes next to nothing. Raises StorageError."""
-    with atomic_write(path, durable=False) as temporary, open(temporary, "wb") as file:
-        np.savez_compressed(file, log_mel=log_mel.astype(np.float16))
+    content = BytesIO()
+    np.save(content, log_mel.astype(np.float16), allow_pickle=False)
+    with atomic_write(path, durable=False) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        archive.writestr(zipfile.ZipInfo(ENTRY), content.getvalue(), zipfile.ZIP_DEFLATED, FAST)
 
 
 def is_cached(path: Path, known: KnownFiles = UNKNOWN) -> bool:

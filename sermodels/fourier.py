@@ -27,7 +27,8 @@ class ShortTimeFourier(nn.Module):
     Frames are centred on their first sample, with zeros beyond the ends and the periodic Hann window, as in `LogMel`;
     and as there, the DFT is two small matrix products with a twiddle between them (Cooley & Tukey 1965), here within
     the second. With n_fft = rows * columns, sample = columns * a + b and bin = c + rows * d, a real signal needs c up
-    to rows / 2: the others are conjugates. `bins` has the bin at [c, d], mirrored to n_fft / 2 at most.
+    to rows / 2: the others are conjugates. `bins` has the bin at [c, d], mirrored to n_fft / 2 at most; `counts` is 1
+    there, and 0 where its conjugate is at another place already.
     """
 
     window: Tensor
@@ -36,19 +37,23 @@ class ShortTimeFourier(nn.Module):
     outer_inverse: Tensor
     inner_inverse: Tensor
     bins: Tensor
+    counts: Tensor
 
-    def __init__(self, *, n_fft: int, hop_length: int) -> None:
+    def __init__(self, *, n_fft: int, hop_length: int, dtype: torch.dtype = torch.float32) -> None:
         """Compute the tables."""
         super().__init__()
         self.n_fft, self.hop_length, self.centre = n_fft, hop_length, n_fft // 2
         self.rows: int = max(factor for factor in range(1, math.isqrt(n_fft) + 1) if n_fft % factor == 0)
         self.overlap = -(-n_fft // hop_length)
         self.spare = max(self.overlap - 1, 1)
-        number = torch.arange(self.rows // 2 + 1)[:, None] + self.rows * torch.arange(n_fft // self.rows)
+        row = torch.arange(self.rows // 2 + 1)[:, None]
+        number = row + self.rows * torch.arange(n_fft // self.rows)
+        own_conjugate = (row == 0) | (2 * row == self.rows)
         self.register_buffer("bins", torch.minimum(number, n_fft - number), persistent=False)
+        self.register_buffer("counts", ~own_conjugate | (number <= n_fft // 2), persistent=False)
         window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n_fft) / n_fft)
         for name, table in {"window": window, **_tables(n_fft, self.rows)}.items():
-            self.register_buffer(name, torch.from_numpy(table.astype(np.float32)), persistent=False)
+            self.register_buffer(name, torch.from_numpy(table).to(dtype), persistent=False)
 
     def hops(self, waveform: Waveform) -> Hops:
         """The form in which a waveform is taken; `sample` must be a multiple of the hop length."""

@@ -122,18 +122,20 @@ def embedding_picture(
 def log_mel_grid(
     rows: Sequence[Sequence[NDArray[np.floating]]], labels: Sequence[str], config: FrontEndConfig, title: str
 ) -> Figure:
-    """Log-mels (mel, frame) in dB in a grid, one row an emotion, with time and frequency axes."""
+    """Log-mels (mel, frame) in dB in a grid, one row an emotion, all on one scale of time and one of frequency."""
     columns = max(len(row) for row in rows)
+    longest_s = max(_duration_s(log_mel, config) for row in rows for log_mel in row)
     figure = Figure(figsize=(2.6 * columns + 1.0, 1.7 * len(rows) + 0.6), layout="constrained")
     figure.suptitle(title)
     for row_number, row in enumerate(rows):
         for column, log_mel in enumerate(row):
             axes = figure.add_subplot(len(rows), columns, row_number * columns + column + 1)
             _draw_log_mel(axes, log_mel, config)
-            if column == 0:
-                axes.set_ylabel(f"{labels[row_number]}\nkHz", fontsize=9)
-            if row_number == len(rows) - 1:
-                axes.set_xlabel("s", fontsize=9)
+            axes.set_xlim(0.0, longest_s)
+            axes.xaxis.set_visible(row_number == len(rows) - 1)  # ticks take longer to draw than all else
+            axes.yaxis.set_visible(column == 0)
+            axes.set_xlabel("s", fontsize=9)
+            axes.set_ylabel(f"{labels[row_number]}\nkHz", fontsize=9)
     return figure
 
 
@@ -167,8 +169,7 @@ def distribution_grid(
 def _draw_log_mel(axes: Axes, log_mel: NDArray[np.floating], config: FrontEndConfig) -> None:
     """One log-mel, 80 dB below its loudest cell in view."""
     top = float(log_mel.max())
-    duration_s = log_mel.shape[1] * config.hop_length / config.sample_rate_hz
-    extent = (0.0, duration_s, 0.0, float(len(log_mel)))
+    extent = (0.0, _duration_s(log_mel, config), 0.0, float(len(log_mel)))
     axes.imshow(
         log_mel.astype(np.float32),
         origin="lower",
@@ -182,3 +183,8 @@ def _draw_log_mel(axes: Axes, log_mel: NDArray[np.floating], config: FrontEndCon
     axes.set_yticks(np.interp(ticks_hz, mel_centres_hz(config), np.arange(config.n_mels) + 0.5))
     axes.set_yticklabels([f"{hz / 1000:g}" for hz in ticks_hz], fontsize=8)
     axes.tick_params(axis="x", labelsize=8)
+
+
+def _duration_s(log_mel: NDArray[np.floating], config: FrontEndConfig) -> float:
+    """How long a log-mel (mel, frame) is."""
+    return float(log_mel.shape[1] * config.hop_length / config.sample_rate_hz)
