@@ -1,6 +1,5 @@
 """The one front end: waveform to log-mel, as a torch module that training caches and serving exports."""
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -22,7 +21,6 @@ class LogMel(nn.Module):
     more than 1e-3 dB. The power, of which all summands are positive, is in single precision.
     """
 
-    window: Tensor
     filters: Tensor
     filters_of_products: Tensor
 
@@ -31,9 +29,7 @@ class LogMel(nn.Module):
         super().__init__()
         self.n_fft, self.hop_length, self.top_db = config.n_fft, config.hop_length, config.top_db
         self.fourier = ShortTimeFourier(n_fft=config.n_fft, hop_length=config.hop_length, dtype=torch.float64)
-        window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(config.n_fft) / config.n_fft)
         filters = torch.from_numpy(mel_filters(config))
-        self.register_buffer("window", torch.from_numpy(window), persistent=False)
         self.register_buffer("filters", filters, persistent=False)
         bins, counts = self.fourier.bins, self.fourier.counts
         self.register_buffer("filters_of_products", (filters[bins] * counts[..., None]).flatten(0, 1), persistent=False)
@@ -55,7 +51,7 @@ class LogMel(nn.Module):
     def _by_fft(self, waveform: Float[Tensor, "batch sample"]) -> Float[Tensor, "batch frame mel"]:
         """Power in each mel band."""
         padded = nn.functional.pad(waveform, (self.n_fft // 2, self.n_fft // 2))
-        spectrum = torch.fft.rfft(padded.unfold(-1, self.n_fft, self.hop_length) * self.window)
+        spectrum = torch.fft.rfft(padded.unfold(-1, self.n_fft, self.hop_length) * self.fourier.window)
         power = spectrum.real.square().add_(spectrum.imag.square())
         mel_power: Tensor = power.to(self.filters.dtype) @ self.filters
         return mel_power

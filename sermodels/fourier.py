@@ -25,7 +25,7 @@ class ShortTimeFourier(nn.Module):
     """Waveform of `hop_length` samples a frame, as `hops` lays it out, to spectrum and back.
 
     Frames are centred on their first sample, with zeros beyond the ends and the periodic Hann window, as in `LogMel`;
-    and as there, the DFT is two small matrix products with a twiddle between them (Cooley & Tukey 1965), here within
+    the DFT is two small matrix products with a twiddle between them (Cooley & Tukey 1965), here within
     the second. With n_fft = rows * columns, sample = columns * a + b and bin = c + rows * d, a real signal needs c up
     to rows / 2: the others are conjugates. `bins` has the bin at [c, d], mirrored to n_fft / 2 at most; `counts` is 1
     there, and 0 where its conjugate is at another place already.
