@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
 from pathlib import Path
 
+from sermodels.audio import resample
 from serve.answers import Classification, EditRequest, GeneratedClip, GenerationRequest, Progress
 from serve.bundle import Bundle
 from serve.classifier import Classifier, Waveform
@@ -14,6 +15,7 @@ from serve.errors import BundleError, BusyError, ServeError
 from serve.memory import return_memory
 from serve.models import Models
 from serve.places import Look, Places
+from serve.plain_wav import read_plain_wav
 from serve.sessions import ModelIO, choose_device
 from serve.settings import Settings
 
@@ -123,7 +125,14 @@ class Service:
 
     async def decode(self, recording: bytes) -> Waveform:
         """A recording in any common format as a waveform (sample,). Raises ServeError in the sender's words."""
-        return await self._decoder.decode(recording)
+        plain = read_plain_wav(recording)
+        if plain is None or len(plain[0]) > self.settings.max_duration_s * plain[1]:
+            return await self._decoder.decode(recording)
+        waveform, native_hz = plain
+        wanted_hz = self.bundle.manifest.front_end.sample_rate_hz
+        if native_hz == wanted_hz:
+            return waveform
+        return await asyncio.to_thread(resample, waveform, from_hz=native_hz, to_hz=wanted_hz)
 
     async def classify(
         self, recording: bytes, *, known: Sequence[bytes] = (), challenger: bool = False

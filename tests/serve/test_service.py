@@ -13,11 +13,13 @@ import pytest
 from numpy.typing import NDArray
 
 from serve.answers import EditRequest, GeneratedClip, GenerationRequest, Progress
-from serve.errors import BundleError, BusyError, InputError, ServeError, UnavailableError
+from serve.errors import BundleError, BusyError, InputError, ServeError, TooLargeError, UnavailableError
+from serve.plain_wav import read_plain_wav
 from serve.service import Service
 from serve.settings import Settings, usable_cores
 from serve.wav import wav_bytes
 from serve.windows import quiet_windows, window_bounds
+from tests.serve.recordings import encode
 from tests.serve.serving import some_wav
 
 SECOND = 22_050
@@ -225,6 +227,28 @@ def test_verdicts_are_given_while_the_queue_is_full(bundle_folder: Path, service
 
     settings = replace(service_settings, queue_size=1, max_batch=1)
     assert len(with_service(bundle_folder, settings, crowd)) == 3
+
+
+@pytest.mark.parametrize("rate_hz", [8_000, SECOND, 48_000])
+def test_a_wav_sounds_the_same_read_here_or_by_a_worker(
+    rate_hz: int, bundle_folder: Path, service_settings: Settings
+) -> None:
+    plain = encode(voice(0.7), format="wav", sample_rate_hz=rate_hz)
+    padded = plain + b"LIST\x04\0\0\0INFO"  # no longer plain
+
+    async def both(service: Service) -> list[NDArray[np.float32]]:
+        return [await service.decode(plain), await service.decode(padded)]
+
+    assert read_plain_wav(plain) is not None
+    assert read_plain_wav(padded) is None
+    here, worker = with_service(bundle_folder, service_settings, both)
+    np.testing.assert_allclose(here, worker, rtol=0, atol=1e-6)
+
+
+def test_a_plain_wav_may_be_too_long_as_well(bundle_folder: Path, service_settings: Settings) -> None:
+    settings = replace(service_settings, max_duration_s=1.0)
+    with pytest.raises(TooLargeError, match="longer than 1 s"):
+        with_service(bundle_folder, settings, lambda service: service.decode(some_wav(1.1)))
 
 
 def test_a_wav_of_one_sample_is_answered(bundle_folder: Path, service_settings: Settings) -> None:
