@@ -25,7 +25,7 @@ def read_plain_wav(recording: bytes) -> tuple[Waveform, int] | None:
     """The channels' average, shape (sample,), and the sample rate in Hz; None for whatever is not plain and whole.
 
     Plain is RIFF WAVE of 16-bit PCM, mono or stereo, whose samples are not empty and end the file. They are read as
-    `sermodels.audio.decode_audio` reads them. Source: "Multimedia Programming Interface and Data Specifications 1.0", 1991.
+    `sermodels.audio.decode_audio` reads them. Source: "Multimedia Programming Interface and Data Specifications 1.0".
     """
     chunks = _chunks(recording)
     if chunks is None or len(chunks["fmt "]) not in (_FORMAT.size, _FORMAT.size + 2):
