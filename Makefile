@@ -111,7 +111,7 @@ $(READY): requirements.lock
 		"install python3.11 and its venv module, or name it: make PYTHON=path/to/python3.11" >&2; exit 1; }
 	"$(PYTHON)" -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep -o '^uv==[^ ]*' requirements.lock)"
-	$(BIN)/uv pip install --python $(BIN)/python --require-hashes -r requirements.lock
+	$(BIN)/uv pip install --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.lock
 	$(BIN)/python -c "import librosa.core.audio, librosa.util.utils"
 	@touch $@
 
