@@ -37,7 +37,8 @@ def read_plain_wav(recording: bytes) -> tuple[Waveform, int] | None:
     if not 1 <= channels <= MAX_CHANNELS or not data or len(data) % frame_bytes:
         return None
     samples = np.frombuffer(data, dtype="<i2").astype(np.float32) / np.float32(FULL_SCALE)
-    return samples.reshape(-1, channels).mean(axis=1, dtype=np.float32), rate_hz
+    by_channel = np.stack([samples[first::channels] for first in range(channels)])  # rows: many times as fast a mean
+    return by_channel.mean(axis=0, dtype=np.float32), rate_hz
 
 
 def _chunks(recording: bytes) -> dict[str, memoryview] | None:
