@@ -117,5 +117,5 @@ $(READY): requirements.lock
 
 $(PEERS)/.stamp: benchmarks/peers.lock $(READY)
 	"$(PYTHON)" -m venv --clear $(PEERS)
-	$(BIN)/uv pip install --python $(PEERS)/bin/python --require-hashes -r benchmarks/peers.lock
+	$(BIN)/uv pip install --compile-bytecode --python $(PEERS)/bin/python --require-hashes -r benchmarks/peers.lock
 	@touch $@
