@@ -103,6 +103,7 @@ clean: ## delete caches; runs, data and .venv stay
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage .coverage.*
 	find $(PACKAGES) tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
+# Packages are compiled once, here: where Python may not write bytecode, every process would compile them anew.
 # librosa compiles itself into numba's cache when it is first imported; several processes that did so at once left a cache
 # that crashed every later one, so one does it here.
 # The stamp comes last: an environment without one is half-made and starts anew.
