@@ -31,6 +31,9 @@ TRACKED = env $(ACTIVATED) MLFLOW_TRACKING_URI="$(MLFLOW_TRACKING_URI)"
 ISOLATED = env -u MLFLOW_TRACKING_URI -u MLFLOW_EXPERIMENT_NAME -u MLFLOW_EXPERIMENT_ID -u MLFLOW_RUN_ID \
 	-u PREFECT_API_URL -u PREFECT_PROFILE $(ACTIVATED) OMP_NUM_THREADS=1
 
+# Packages are compiled once: where Python may not write bytecode, every process would compile them anew.
+INSTALL = $(BIN)/uv pip install --compile-bytecode --require-hashes --python
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help run serve bench bench-quick peers test coverage test-services lint format lock map ui-mlflow ui-prefect \
@@ -103,7 +106,6 @@ clean: ## delete caches; runs, data and .venv stay
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage .coverage.*
 	find $(PACKAGES) tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# Packages are compiled once, here: where Python may not write bytecode, every process would compile them anew.
 # librosa compiles itself into numba's cache when it is first imported; several processes that did so at once left a cache
 # that crashed every later one, so one does it here.
 # The stamp comes last: an environment without one is half-made and starts anew.
@@ -112,11 +114,11 @@ $(READY): requirements.lock
 		"install python3.11 and its venv module, or name it: make PYTHON=path/to/python3.11" >&2; exit 1; }
 	"$(PYTHON)" -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep -o '^uv==[^ ]*' requirements.lock)"
-	$(BIN)/uv pip install --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.lock
+	$(INSTALL) $(BIN)/python -r requirements.lock
 	$(BIN)/python -c "import librosa.core.audio, librosa.util.utils"
 	@touch $@
 
 $(PEERS)/.stamp: benchmarks/peers.lock $(READY)
 	"$(PYTHON)" -m venv --clear $(PEERS)
-	$(BIN)/uv pip install --compile-bytecode --python $(PEERS)/bin/python --require-hashes -r benchmarks/peers.lock
+	$(INSTALL) $(PEERS)/bin/python -r benchmarks/peers.lock
 	@touch $@
