@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -204,11 +205,13 @@ def is_queued(site: Site, run_id: str) -> bool:
 
 
 def check_runs(site: Site, second: str) -> None:
-    """The first run was made by the schedule and trained; the second came after it."""
-    first, *later = [run for run in site.runs("data-watch") if run["state_name"] == "Completed"]
+    """Runs of the schedule and the one asked for trained, never two at once."""
+    done = [run for run in site.runs("data-watch") if run["state_name"] == "Completed"]
+    first, *later = sorted(done, key=lambda run: str(run["start_time"]))
     assert first["auto_scheduled"]
     assert second in [run["id"] for run in later]
-    assert all(run["start_time"] >= first["end_time"] for run in later)
+    times = [(run["start_time"], run["end_time"]) for run in (first, *later)]
+    assert all(end <= start for (_, end), (start, _) in pairwise(times)), times
     failed = [run for run in site.runs("nightly") if run["state_name"] == "Failed"]
     assert failed
     assert failed[0]["auto_scheduled"]
