@@ -29,11 +29,12 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 def serve(options: argparse.Namespace) -> None:
     """Load the bundle and serve it. Raises SermodelsError."""
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # onnxruntime reads it when it is imported
-    from serve.server import run_server
     from serve.service import Service
     from serve.settings import Settings
 
     service = Service.load(options.bundle, challenger=options.challenger, settings=Settings.from_environment())
+    from serve.server import run_server  # takes half a second, in which the models are opened
+
     run_server(service, host=options.host, port=options.port, with_demo=options.demo)
 
 

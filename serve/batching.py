@@ -36,10 +36,11 @@ class Batcher:
     """Runs one classifier graph; its answers do not depend on what shares a batch."""
 
     def __init__(self, session: Session, settings: Settings, *, hop_length: int, observe: Observe) -> None:
-        """`start` begins to take waveforms off the queue."""
+        """Begins to open the graph; `start` begins to take waveforms off the queue."""
         self._session, self._settings, self._hop_length, self._observe = session, settings, hop_length, observe
         self._queue: asyncio.Queue[_Waiting] = asyncio.Queue()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="classifier")
+        self._thread.submit(session.open)  # what fails is told by the first batch
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:

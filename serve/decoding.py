@@ -60,15 +60,18 @@ class DecoderPool:
         return tuple(worker.pid for worker in self._workers if worker.pid is not None)
 
     async def start(self) -> None:
-        """Start the workers and wait until they are ready. Raises ServeError when one does not start."""
+        """Start the workers and wait for the first of them. Raises ServeError when it does not start."""
         self._idle = asyncio.Queue()
         self._open = True
-        started = await asyncio.gather(*(worker.start() for worker in self._workers), return_exceptions=True)
-        if errors := [error for error in started if error is not None]:
+        first, *others = self._workers
+        try:
+            await first.start()
+        except ServeError:
             await self.stop()
-            raise errors[0]
-        for worker in self._workers:
-            self._idle.put_nowait(worker)
+            raise
+        self._idle.put_nowait(first)
+        for worker in others:
+            self._spawn(self._replace(worker))
 
     async def stop(self) -> None:
         """Let the recordings in work finish, refuse those that wait, and end the workers."""

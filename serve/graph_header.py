@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ def read_header(path: Path) -> GraphHeader:
     """The header of an ONNX file. Raises BundleError when it is none."""
     opsets, metadata = {}, {}
     try:
-        for field, message in _fields(memoryview(path.read_bytes())):
+        for field, message in _fields(_mapped(path)):
             if field in (OPSET_IMPORT, METADATA) and isinstance(message, memoryview):
                 content = dict(_fields(message))
                 if field == OPSET_IMPORT:
@@ -36,6 +37,12 @@ def read_header(path: Path) -> GraphHeader:
     except (ValueError, KeyError, IndexError, TypeError) as error:
         raise BundleError(f"{path}: is no ONNX graph; export it again") from error
     return GraphHeader(int(opset), metadata)
+
+
+def _mapped(path: Path) -> memoryview:
+    """The file's bytes, none of which is read before it is looked at. Raises ValueError for an empty file."""
+    with open(path, "rb") as file:
+        return memoryview(mmap(file.fileno(), 0, access=ACCESS_READ))
 
 
 def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:

@@ -15,6 +15,7 @@ from serve.bundle import CLASSIFIER, CLASSIFIER_INT8, SAMPLER, UNET_STEP, VOCODE
 from serve.classifier import Classifier, Waveform
 from serve.errors import BundleError, UnavailableError
 from serve.generation import Generator, Steps
+from serve.memory import return_memory
 from serve.places import Look
 from serve.sessions import ModelIO, Session, Tensors
 from serve.settings import Settings
@@ -32,7 +33,7 @@ _log = logging.getLogger(__name__)
 
 
 class Models:
-    """Loaded whole and warmed before the first request; nothing is read from the bundles' folders after that."""
+    """`start` waits for what classifies, `warm` opens the rest; the bundles' folders are not read after that."""
 
     def __init__(
         self,
@@ -43,7 +44,7 @@ class Models:
         device: Literal["cpu", "cuda"],
         observe: Callable[[str, float], None],
     ) -> None:
-        """Open all graphs; `look` is what lay in their places just before. Raises BundleError and DeviceError."""
+        """Begins to open what classifies; `look` is what lay in their places just before. Raises BundleError."""
         self.bundle, self.challenger = bundles
         self.look, self._settings, self._device = look, settings, device
         self.card = self.bundle.card()
@@ -62,19 +63,25 @@ class Models:
         self._unused.set()
 
     async def start(self) -> None:
-        """Begin to classify, which works from now on."""
+        """Begin to classify, which works from now on. Raises BundleError and DeviceError."""
         for classifier in self._classifiers.values():
             await classifier.start()
 
     async def warm(self) -> None:
-        """Run what has not run yet once, so that the first request of each kind is as fast as the next."""
+        """Open the other graphs and run each once, so that the first request of each kind is as fast as the next.
+
+        Raises BundleError and DeviceError.
+        """
         began = time.perf_counter()
+        for session in self._sessions.values():
+            await self.paint(session.open)
         if self._generator is not None:
             first = GenerationRequest.model_validate({"emotion": self.bundle.manifest.labels[0], "steps": 1})
             _, _, log_mels = await self.paint(next, self._generator.generate(first))
             await self.paint(self._generator.sound, log_mels)
         for classifier in self._classifiers.values():
             await classifier.warm()
+        await asyncio.to_thread(return_memory)  # opening a graph takes twice its size for a moment
         _log.info("warm after %.1f s", time.perf_counter() - began)
 
     async def stop(self) -> None:
@@ -130,7 +137,7 @@ class Models:
         for name, file in MODEL_NAMES.items():
             if session := self._sessions.get(file):
                 source = provenance.classifier if file == CLASSIFIER else provenance.diffusion
-                described[name] = ModelIO(name, source.version if source else "1", session.inputs, session.outputs)
+                described[name] = ModelIO(name, source.version if source else "1", session)
         return described
 
     async def infer(self, model: str, inputs: Tensors, outputs: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:

@@ -1,9 +1,10 @@
 """onnxruntime sessions: on CUDA when it is there, else on the CPU, and never silently on another than asked for."""
 
 import logging
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,51 +33,84 @@ class TensorSpec:
     optional: bool = False
 
 
+class Session:
+    """One graph, opened by `open` or by whatever needs it first; the others then wait for it."""
+
+    def __init__(
+        self, path: Path, *, device: Literal["cpu", "cuda"], threads: int | None = None, plan_memory: bool = True
+    ) -> None:
+        """A graph, to run on so many threads, or on all cores that this process may use.
+
+        `plan_memory` saves a short graph some memory; for one of thousands of nodes the planning takes half a second
+        and saves none.
+        """
+        self.path, self._device, self._threads, self._plan_memory = path, device, threads, plan_memory
+        self._opening = threading.Lock()
+        self._opened: ort.InferenceSession | None = None
+
+    def open(self) -> ort.InferenceSession:
+        """Load the graph, once. Raises BundleError when that fails, DeviceError when it does not run on `device`."""
+        with self._opening:
+            if self._opened is None:
+                self._opened = self._load()
+            return self._opened
+
+    @cached_property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """What it takes, in order; those with a default last."""
+        session = self.open()
+        optional = (_spec(value, optional=True) for value in session.get_overridable_initializers())
+        return (*map(_spec, session.get_inputs()), *optional)
+
+    @cached_property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """What it gives, in order."""
+        return tuple(map(_spec, self.open().get_outputs()))
+
+    def run(self, inputs: Tensors, outputs: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
+        """Run the graph; every output if `outputs` is None. Raises InputError for inputs that do not fit."""
+        session = self.open()
+        names = list(outputs or (spec.name for spec in self.outputs))
+        try:
+            results = session.run(names, dict(inputs))
+        except Exception as error:
+            raise InputError(f"the model cannot run on these inputs: {str(error).splitlines()[0]}") from error
+        return dict(zip(names, results, strict=True))
+
+    def _load(self) -> ort.InferenceSession:
+        options = ort.SessionOptions()
+        options.log_severity_level = _ERRORS_ONLY
+        options.intra_op_num_threads = self._threads or usable_cores()
+        options.enable_mem_reuse = self._plan_memory
+        try:
+            session = ort.InferenceSession(self.path, options, providers=_providers(self._device))
+        except Exception as error:
+            raise BundleError(f"{self.path}: onnxruntime cannot load it ({error}); export it again") from error
+        provider = session.get_providers()[0]
+        if self._device == "cuda" and provider != "CUDAExecutionProvider":
+            raise DeviceError(
+                f"{self.path.name}: runs on {provider}, not on CUDA; check the driver and its CUDA version"
+            )
+        return session
+
+
 @dataclass(frozen=True)
 class ModelIO:
     """A model as the Open Inference Protocol describes it."""
 
     name: str
     version: str
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
+    session: Session
 
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """What it takes."""
+        return self.session.inputs
 
-class Session:
-    """One graph, ready to run."""
-
-    def __init__(
-        self, path: Path, *, device: Literal["cpu", "cuda"], threads: int | None = None, plan_memory: bool = True
-    ) -> None:
-        """Load a graph, to run on so many threads, or on all cores that this process may use.
-
-        `plan_memory` saves a short graph some memory; for one of thousands of nodes the planning takes half a second
-        and saves none. Raises BundleError when it cannot be loaded, DeviceError when it does not run on `device`.
-        """
-        options = ort.SessionOptions()
-        options.log_severity_level = _ERRORS_ONLY
-        options.intra_op_num_threads = threads or usable_cores()
-        options.enable_mem_reuse = plan_memory
-        try:
-            self._session = ort.InferenceSession(path, options, providers=_providers(device))
-        except Exception as error:
-            raise BundleError(f"{path}: onnxruntime cannot load it ({error}); export it again") from error
-        provider = self._session.get_providers()[0]
-        if device == "cuda" and provider != "CUDAExecutionProvider":
-            raise DeviceError(f"{path.name}: runs on {provider}, not on CUDA; check the driver and its CUDA version")
-        self.inputs = tuple(_spec(value) for value in self._session.get_inputs()) + tuple(
-            _spec(value, optional=True) for value in self._session.get_overridable_initializers()
-        )
-        self.outputs = tuple(_spec(value) for value in self._session.get_outputs())
-
-    def run(self, inputs: Tensors, outputs: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
-        """Run the graph; every output if `outputs` is None. Raises InputError for inputs that do not fit."""
-        names = list(outputs or (spec.name for spec in self.outputs))
-        try:
-            results = self._session.run(names, dict(inputs))
-        except Exception as error:
-            raise InputError(f"the model cannot run on these inputs: {str(error).splitlines()[0]}") from error
-        return dict(zip(names, results, strict=True))
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """What it gives."""
+        return self.session.outputs
 
 
 def choose_device(wanted: Device) -> Literal["cpu", "cuda"]:

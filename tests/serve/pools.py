@@ -20,11 +20,13 @@ Result = TypeVar("Result")
 
 
 def with_pool(use: Callable[[DecoderPool], Awaitable[Result]], *, workers: int = 1, **options: Any) -> Result:
-    """Run `use` with a started pool, and stop it."""
+    """Run `use` with a pool all of whose workers run, and stop it."""
 
     async def run() -> Result:
         pool = DecoderPool(sample_rate_hz=RATE_HZ, workers=workers, **({"max_duration_s": 60.0} | options))
         await pool.start()
+        while len(pool.processes) < workers:
+            await asyncio.sleep(0.01)
         try:
             return await use(pool)
         finally:

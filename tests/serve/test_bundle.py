@@ -7,28 +7,16 @@ from pathlib import Path
 import onnx
 import pytest
 
-from sermodels.files import sha256_of_file
 from serve.bundle import CLASSIFIER, LABELS_KEY, MANIFEST, UNET_STEP, load_bundle
 from serve.errors import BundleError
 from serve.export.parity import LARGEST_DIFFERENCE
 from serve.graph_header import read_header
+from tests.serve.versions import change_manifest, replace_graph
 
 
 @pytest.fixture
 def copy(bundle_folder: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(bundle_folder, tmp_path / "bundle"))
-
-
-def change_manifest(folder: Path, **values: object) -> None:
-    manifest = json.loads((folder / MANIFEST).read_text())
-    (folder / MANIFEST).write_text(json.dumps(manifest | values))
-
-
-def replace_graph(folder: Path, file: str, model: onnx.ModelProto) -> None:
-    """Another graph with a hash that fits."""
-    onnx.save(model, folder / file)
-    files = json.loads((folder / MANIFEST).read_text())["files"]
-    change_manifest(folder, files=files | {file: sha256_of_file(folder / file)})
 
 
 def test_a_whole_bundle_loads(bundle_folder: Path) -> None:

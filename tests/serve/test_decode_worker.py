@@ -44,6 +44,7 @@ def test_workers_end_with_the_server() -> None:
     code = (
         "import asyncio\nfrom serve.decoding import DecoderPool\nasync def main():\n"
         f"    pool = DecoderPool(sample_rate_hz={RATE_HZ}, workers=2, max_duration_s=60)\n    await pool.start()\n"
+        "    while len(pool.processes) < 2: await asyncio.sleep(0.01)\n"
         "    print(*pool.processes, flush=True)\n    await asyncio.sleep(60)\nasyncio.run(main())\n"
     )
     assert all(ends(pid, within_s=5.0) for pid in workers_of_a_killed_program(code))

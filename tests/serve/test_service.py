@@ -1,6 +1,7 @@
 """The service on a real bundle: answers, timelines, generation, editing and its refusals."""
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -9,10 +10,12 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+import onnx
 import pytest
 from numpy.typing import NDArray
 
 from serve.answers import EditRequest, GeneratedClip, GenerationRequest, Progress
+from serve.bundle import CLASSIFIER, VOCODER
 from serve.errors import BundleError, BusyError, InputError, ServeError, TooLargeError, UnavailableError
 from serve.plain_wav import read_plain_wav
 from serve.service import Service
@@ -21,6 +24,7 @@ from serve.wav import wav_bytes
 from serve.windows import quiet_windows, window_bounds
 from tests.serve.recordings import encode
 from tests.serve.serving import some_wav
+from tests.serve.versions import replace_graph
 
 SECOND = 22_050
 T = TypeVar("T")
@@ -192,6 +196,36 @@ def test_champion_and_challenger_differ(
 def test_int8_is_refused_where_the_bundle_has_none(bundle_folder: Path, service_settings: Settings) -> None:
     with pytest.raises(BundleError, match="int8"):
         Service.load(bundle_folder, settings=replace(service_settings, precision="int8"))
+
+
+def with_a_graph_that_cannot_be_opened(bundle: Path, folder: Path, file: str) -> Path:
+    """A copy of a bundle, one of whose graphs has an operator that there is not."""
+    shutil.copytree(bundle, folder)
+    model = onnx.load(folder / file)
+    model.graph.node[0].op_type = "Unheard"
+    replace_graph(folder, file, model)
+    return folder
+
+
+def test_a_classifier_that_cannot_be_opened_ends_the_start(
+    bundle_folder: Path, service_settings: Settings, tmp_path: Path
+) -> None:
+    folder = with_a_graph_that_cannot_be_opened(bundle_folder, tmp_path / "bundle", CLASSIFIER)
+    with pytest.raises(BundleError, match=rf"{CLASSIFIER}: onnxruntime cannot load it .*Unheard"):
+        with_service(folder, service_settings, lambda service: service.classify(some_wav(0.5)))
+
+
+def test_a_vocoder_that_cannot_be_opened_leaves_the_classifier(
+    bundle_folder: Path, service_settings: Settings, tmp_path: Path
+) -> None:
+    folder = with_a_graph_that_cannot_be_opened(bundle_folder, tmp_path / "bundle", VOCODER)
+
+    async def use(service: Service) -> float:
+        with pytest.raises(BundleError, match=VOCODER):
+            await all_events(service, asked(steps=1))
+        return float((await service.classify(some_wav(0.5))).probabilities.sum())
+
+    assert with_service(folder, service_settings, use) == pytest.approx(1.0, abs=1e-5)
 
 
 def test_samples_that_are_not_finite_are_refused(bundle_folder: Path, service_settings: Settings) -> None:

@@ -1,5 +1,6 @@
 """Versions of a served bundle that are told apart by their answers, light enough for many requests a second."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from sermodels.files import sha256_of_file
 from serve.bundle import CLASSIFIER, CURRENT, LABELS_KEY, MANIFEST, OPSET, Manifest, load_bundle, write_manifest
 from tests.serve.conftest import CONFIG, provenance
 
@@ -82,6 +84,19 @@ def write_version(
     described = manifest.provenance.model_copy(update={"classifier": origin})
     write_manifest(folder, manifest.model_copy(update={"provenance": described, "labels": labels}))
     return folder
+
+
+def change_manifest(folder: Path, **values: object) -> None:
+    """Other values in a bundle's manifest."""
+    manifest = json.loads((folder / MANIFEST).read_text())
+    (folder / MANIFEST).write_text(json.dumps(manifest | values))
+
+
+def replace_graph(folder: Path, file: str, model: onnx.ModelProto) -> None:
+    """Another graph with a hash that fits."""
+    onnx.save(model, folder / file)
+    files = json.loads((folder / MANIFEST).read_text())["files"]
+    change_manifest(folder, files=files | {file: sha256_of_file(folder / file)})
 
 
 def damage(folder: Path) -> Path:
