@@ -113,13 +113,15 @@ class Rivals:
 
     @contextmanager
     def start_all(self, names: Sequence[str]) -> Iterator[dict[str, Server]]:
-        """Several servers beside each other, once they agree. Raises DisagreementError."""
+        """Several servers, once they agree; each stands still but in its `turn`. Raises DisagreementError."""
         with ExitStack() as stack:
             servers = {name: stack.enter_context(self.start(name)) for name in names if name in self.all}
             answers = {name: self.all[name].probabilities(server) for name, server in servers.items()}
             for name, answer in answers.items():
                 what = f"probabilities of {name}"
                 require_close(what, answers[OURS], answer, tolerance=TOLERANCE, unit="")
+            for server in servers.values():
+                server.pause()
             yield servers
 
 

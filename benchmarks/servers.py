@@ -42,6 +42,19 @@ class Server:
         """Resident memory of the process and all its children."""
         return sum(_resident_bytes(pid) for pid in family(self.process.pid))
 
+    def pause(self) -> None:
+        """Let it stand still, outside of its turns."""
+        os.killpg(self.process.pid, signal.SIGSTOP)
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """It runs for so long. Beside others it would take from their cores: LitServe polls even when nobody asks."""
+        os.killpg(self.process.pid, signal.SIGCONT)
+        try:
+            yield
+        finally:
+            self.pause()
+
 
 @contextmanager
 def running(
@@ -92,6 +105,7 @@ def _stop(process: "subprocess.Popen[bytes]") -> None:
     for number in (signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(process.pid, number)
+            os.killpg(process.pid, signal.SIGCONT)  # one that is paused would not hear of it
             process.wait(20)
         except ProcessLookupError:
             break

@@ -20,6 +20,8 @@ from serve.sessions import ModelIO, choose_device
 from serve.settings import Settings
 
 LOG = logging.getLogger(__name__)
+FIRST_REQUESTS_S = 0.5
+"""So long after the start the cores belong to those who waited for it; then what only generation needs is opened."""
 Events = AsyncGenerator[Progress | GeneratedClip, None]
 
 
@@ -203,6 +205,7 @@ class Service:
 
     async def _warm(self) -> None:
         """Warm the models of now. What fails is told to whoever asks for it; the rest goes on."""
+        await asyncio.sleep(FIRST_REQUESTS_S)
         with self.in_use() as models:
             try:
                 await models.warm()

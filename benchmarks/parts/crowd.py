@@ -27,12 +27,13 @@ def _measure(bench: Bench, precision: Precision) -> dict[str, list[float]]:
     """Clips a second of each server and of the bare session, round by round."""
     rivals = Rivals(bench, precision=precision, litserve_batch=Settings().max_batch)
     with rivals.start_all([OURS, MLFLOW, LITSERVE, UNBATCHED]) as servers:
-        sides: dict[str, Side] = {
-            name: partial(
-                crowd_rate, server.port, rivals.all[name].request, clients=CLIENTS, count=bench.sizes.crowd_requests
-            )
-            for name, server in servers.items()
-        }
+
+        def rate(name: str) -> float:
+            server, request = servers[name], rivals.all[name].request
+            with server.turn():
+                return crowd_rate(server.port, request, clients=CLIENTS, count=bench.sizes.crowd_requests)
+
+        sides: dict[str, Side] = {name: partial(rate, name) for name in servers}
         return alternate(sides | {BARE: _bare(bench, rivals)}, rounds=bench.rounds)
 
 

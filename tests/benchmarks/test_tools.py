@@ -2,7 +2,10 @@
 
 import http.server
 import os
+import signal
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -82,6 +85,37 @@ def test_a_server_is_given_its_settings(tmp_path: Path) -> None:
         running(command, free_port(), posted_json("/", {}), tmp_path / "log", settings),
     ):
         pass
+
+
+ANSWERS = """
+import http.server, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"""
+
+
+def test_a_server_stands_still_but_in_its_turn_and_ends_nevertheless(tmp_path: Path) -> None:
+    port, request = free_port(), posted_json("/", {})
+
+    def stands(pid: int) -> bool:
+        deadline = time.monotonic() + 10.0
+        while time.monotonic() < deadline:
+            if Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "T":
+                return True
+        return False
+
+    with running([sys.executable, "-c", ANSWERS, str(port)], port, request, tmp_path / "log") as server:
+        server.pause()
+        assert stands(server.process.pid)
+        with server.turn():
+            assert ask(port, request) == b"{}"
+        assert stands(server.process.pid)
+    assert server.process.returncode == -signal.SIGTERM
 
 
 def test_a_family_is_a_process_and_its_children() -> None:
