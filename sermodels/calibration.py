@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
+from scipy.special import softmax
 from sklearn.metrics import log_loss
 from torchmetrics.functional.classification import multiclass_calibration_error
 
@@ -26,9 +27,7 @@ def negative_log_likelihood(truth: NDArray[np.int64], probabilities: NDArray[np.
 
 def with_temperature(probabilities: NDArray[np.floating], temperature: float) -> NDArray[np.float64]:
     """Probabilities (clip, emotion) whose logits are divided by `temperature`; above 1 they are less sure."""
-    logits = np.log(_positive(probabilities)) / temperature
-    scaled = np.exp(logits - logits.max(axis=1, keepdims=True))
-    result: NDArray[np.float64] = scaled / scaled.sum(axis=1, keepdims=True)
+    result: NDArray[np.float64] = softmax(np.log(_positive(probabilities)) / temperature, axis=1)
     return result
 
 

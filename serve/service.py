@@ -79,11 +79,17 @@ class Service:
         return {"champion": self.bundle} | ({"challenger": self.challenger} if self.challenger else {})
 
     async def start(self) -> None:
-        """Start the decoders and the classifiers; what else may be slow at first runs beside the first requests."""
+        """Start the decoders and the classifiers; what else may be slow at first runs beside the first requests.
+
+        Raises BundleError and DeviceError, and ServeError where a decoder does not start; then it is stopped for good.
+        """
         if self._stopped:
             raise ServeError("this service was stopped; load another")
         self._generating = asyncio.Lock()
-        await asyncio.gather(self._decoder.start(), self._models.start())
+        started = await asyncio.gather(self._decoder.start(), self._models.start(), return_exceptions=True)
+        if errors := [error for error in started if error is not None]:
+            await self.stop()
+            raise errors[0]
         self.ready = True
         self._warming = asyncio.create_task(self._warm())
 

@@ -44,7 +44,7 @@ class Session:
         `plan_memory` saves a short graph some memory; for one of thousands of nodes the planning takes half a second
         and saves none.
         """
-        self.path, self._device, self._threads, self._plan_memory = path, device, threads, plan_memory
+        self._path, self._device, self._threads, self._plan_memory = path, device, threads, plan_memory
         self._opening = threading.Lock()
         self._opened: ort.InferenceSession | None = None
 
@@ -83,13 +83,13 @@ class Session:
         options.intra_op_num_threads = self._threads or usable_cores()
         options.enable_mem_reuse = self._plan_memory
         try:
-            session = ort.InferenceSession(self.path, options, providers=_providers(self._device))
+            session = ort.InferenceSession(self._path, options, providers=_providers(self._device))
         except Exception as error:
-            raise BundleError(f"{self.path}: onnxruntime cannot load it ({error}); export it again") from error
+            raise BundleError(f"{self._path}: onnxruntime cannot load it ({error}); export it again") from error
         provider = session.get_providers()[0]
         if self._device == "cuda" and provider != "CUDAExecutionProvider":
             raise DeviceError(
-                f"{self.path.name}: runs on {provider}, not on CUDA; check the driver and its CUDA version"
+                f"{self._path.name}: runs on {provider}, not on CUDA; check the driver and its CUDA version"
             )
         return session
 
