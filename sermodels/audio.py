@@ -40,7 +40,7 @@ def decode_audio(path: Path) -> tuple[NDArray[np.float32], int]:
         raise AudioError(f"{path}: holds no samples; remove it or put the original recording in its place")
     if not np.isfinite(channels).all():
         raise AudioError(f"{path}: holds NaN or infinite samples; put the original recording in its place")
-    return np.ascontiguousarray(channels.mean(axis=1, dtype=np.float32)), rate_hz
+    return channels[:, 0] if channels.shape[1] == 1 else channels.mean(axis=1, dtype=np.float32), rate_hz
 
 
 def resample(waveform: NDArray[np.float32], *, from_hz: int, to_hz: int) -> NDArray[np.float32]:

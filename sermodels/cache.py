@@ -56,7 +56,7 @@ def cache_path(folder: Path, utterance: Utterance, config: FrontEndConfig) -> Pa
     """Where the log-mel of a recording lies: the name is a hash of its content and the front end's config."""
     text = f'[{CACHE_VERSION},"{utterance.sha256}",{_canonical(config)}]'
     key = hashlib.sha256(text.encode()).hexdigest()
-    return folder / key[:2] / f"{key}.npz"
+    return Path(f"{folder}/{key[:2]}/{key}.npz")  # half the time of joining, for each of thousands
 
 
 @lru_cache(maxsize=8)
@@ -117,10 +117,12 @@ def read_log_mel(path: Path) -> NDArray[np.float16]:
 
 def write_log_mel(path: Path, log_mel: NDArray[np.floating]) -> None:
     """Store a log-mel as float16, atomically: silence, which is level, takes next to nothing. Raises StorageError."""
-    content = BytesIO()
-    np.save(content, log_mel.astype(np.float16), allow_pickle=False)
-    with atomic_write(path, durable=False) as temporary, zipfile.ZipFile(temporary, "w") as archive:
-        archive.writestr(zipfile.ZipInfo(ENTRY), content.getvalue(), zipfile.ZIP_DEFLATED, FAST)
+    array, content = BytesIO(), BytesIO()
+    np.save(array, log_mel.astype(np.float16), allow_pickle=False)
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr(zipfile.ZipInfo(ENTRY), array.getvalue(), zipfile.ZIP_DEFLATED, FAST)
+    with atomic_write(path, durable=False) as temporary:
+        temporary.write_bytes(content.getbuffer())
 
 
 def is_cached(path: Path, known: KnownFiles = UNKNOWN) -> bool:

@@ -4,10 +4,10 @@ import errno
 import hashlib
 import json
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,23 +25,23 @@ def atomic_write(path: Path, *, durable: bool = True) -> Iterator[Path]:
     the disk is several times as fast for many small files. Raises StorageError when the disk is full or the folder
     cannot be written.
     """
-    temporary: Path | None = None
+    temporary = path.parent / f".{path.name}.{secrets.token_hex(8)}{PART_SUFFIX}"
+    written = False
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=PART_SUFFIX)
-        os.close(handle)
-        temporary = Path(name)
+        if not path.parent.is_dir():
+            path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         if durable:
             with open(temporary, "rb+") as file:
                 os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
         os.replace(temporary, path)
+        written = True
     except OSError as error:
         raise storage_error(path, error) from error
     finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+        if not written:
+            with suppress(OSError):
+                temporary.unlink()
 
 
 def storage_error(path: Path, error: OSError) -> StorageError:

@@ -1,6 +1,6 @@
 """What every stage needs to know: the config, the workspace, the prepared corpus and the split, as references."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -88,7 +88,7 @@ def cache_folder(workspace: Path) -> Path:
 
 def utterance_json(utterance: Utterance) -> dict[str, Any]:
     """An utterance in JSON types."""
-    return {**asdict(utterance), "path": str(utterance.path)}
+    return {**vars(utterance), "path": str(utterance.path)}
 
 
 def read_utterances(prepared: StageResult) -> tuple[Utterance, ...]:

@@ -155,26 +155,41 @@ GRIDS: dict[str, Any] = {
 }
 
 
+def strip_of(axes: Axes) -> NDArray[np.float32]:
+    """What a row of the grid shows, (mel, frame)."""
+    picture = axes.images[0].get_array()
+    assert picture is not None
+    return np.ma.getdata(picture)
+
+
 @pytest.mark.parametrize("rows", GRIDS.values(), ids=GRIDS)
 def test_a_grid_shows_every_log_mel(tmp_path: Path, rows: list[list[NDArray[np.floating]]]) -> None:
     figure = log_mel_grid(rows, COMMON_EMOTIONS[: len(rows)], CONFIG, "Recordings")
-    shown = [np.asarray(axes.images[0].get_array()) for axes in panels(figure)]
-    given = [log_mel for row in rows for log_mel in row]
-    assert len(shown) == len(given)
-    for picture, log_mel in zip(shown, given, strict=True):
-        np.testing.assert_array_equal(picture, log_mel)
+    columns = max(len(row) for row in rows)
+    for axes, row in zip(panels(figure), rows, strict=True):
+        places = np.split(strip_of(axes), columns, axis=1)
+        for place, log_mel in zip(places, row, strict=False):
+            frames = log_mel.shape[1]
+            np.testing.assert_array_equal(place[:, :frames], log_mel - log_mel.max())
+            assert np.isnan(place[:, frames:]).all()
+        assert all(np.isnan(place).all() for place in places[len(row) :])
     assert colours_in(saved(figure, tmp_path)) > 10
 
 
 def test_the_axes_of_a_grid_are_seconds_and_kilohertz() -> None:
-    figure = log_mel_grid([[noise(100)]], ["anger"], CONFIG, "Recordings")
-    axes = panels(figure)[0]
-    assert axes.get_xlim()[1] == pytest.approx(100 * 256 / 22_050)
+    figure = log_mel_grid([[noise(100), noise(180)], [noise(90)]], ["anger", "fear"], CONFIG, "Recordings")
+    first, last = panels(figure)
     centres_hz = mel_centres_hz(CONFIG)
-    for tick, label in zip(axes.get_yticks(), axes.get_yticklabels(), strict=True):
+    for tick, label in zip(first.get_yticks(), first.get_yticklabels(), strict=True):
         band = np.interp(tick - 0.5, np.arange(80), centres_hz)
         assert band == pytest.approx(1000 * float(label.get_text()), rel=0.01)
-    assert axes.get_ylabel() == "anger\nkHz"
+    assert (first.get_ylabel(), last.get_ylabel()) == ("anger\nkHz", "fear\nkHz")
+    starts_and_seconds = last.get_xticks().reshape(2, 3)
+    second_column = strip_of(first).shape[1] / 2
+    np.testing.assert_allclose(starts_and_seconds[0], np.arange(3) * 22_050 / 256)
+    np.testing.assert_allclose(starts_and_seconds[1], second_column + np.arange(3) * 22_050 / 256)
+    assert [tick.get_text() for tick in last.get_xticklabels()] == ["0", "1", "2"] * 2
+    assert (first.xaxis.get_visible(), last.xaxis.get_visible()) == (False, True)
 
 
 def test_frequencies_out_of_the_band_have_no_tick() -> None:
