@@ -26,7 +26,8 @@ PARTS = (
     "growth",
     "accuracy",
 )
-LONG = ("accuracy",)
+LONG = ("pipeline", "accuracy")
+"""What `--quick` measures only when it is named."""
 DEVICES = ("cpu", "cuda")
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"

@@ -39,12 +39,16 @@ class Sizes:
     """Of each server in each round, one after the other."""
     crowd_requests: int
     """Of each server in each round, by 64 clients."""
+    generations: int
+    """Of each side in each round."""
     growth_clips: int
     growth_per_emotion: int
+    growth_factors: tuple[int, ...]
 
 
-FULL = Sizes(5, 100_000, 128, 8, 3, 32, 50, 4, 100, 400, 300, 25)
-QUICK = Sizes(2, 120, 16, 2, 2, 8, 8, 1, 20, 96, 20, 1)
+FULL = Sizes(5, 100_000, 128, 8, 3, 32, 50, 4, 100, 400, 10, 300, 25, (1, 4, 16))
+QUICK = Sizes(2, 120, 16, 2, 2, 8, 4, 1, 20, 64, 1, 20, 1, (1, 4))
+"""For ten minutes on two old cores."""
 
 
 @dataclass(frozen=True)

@@ -86,10 +86,9 @@ def cache_log_mels(
     unreadable: dict[str, str] = {}
     with _one_torch_thread(), ThreadPoolExecutor(workers or len(os.sched_getaffinity(0))) as pool:
         jobs = {pool.submit(_cache_one, u, config, front_end, folder): u for u in missing}
+        finished = tqdm(as_completed(jobs), total=len(jobs), desc="log-mels", unit="clip") if jobs else ()
         try:
-            for done, job in enumerate(
-                tqdm(as_completed(jobs), total=len(jobs), desc="log-mels", unit="clip", disable=not jobs), 1
-            ):
+            for done, job in enumerate(finished, 1):
                 reason = job.result()
                 if reason:
                     unreadable[jobs[job].sha256] = reason

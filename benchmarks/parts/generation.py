@@ -27,7 +27,7 @@ def measure(bench: Bench) -> Measured:
     assert diffusion is not None
     body = {"emotion": emotion, "seed": 7}
     wav = posted_json("/v1/generate", body, accept="audio/wav")
-    requests = bench.sizes.requests // 10
+    requests = bench.sizes.generations
     with rivals.start(OURS) as server:
         answer = json.loads(ask(server.port, posted_json("/v1/generate", body)))
         differ_db = _check(answer, notebook, emotion)

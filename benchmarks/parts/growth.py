@@ -17,7 +17,6 @@ from benchmarks.rows import Measured, Row, limit_row
 from sermodels.config import Config
 from sermodels.corpora import Utterance
 
-FACTORS = (1, 4, 16)
 EXPONENT_LIMIT = 1.1
 """Of time as a power of the corpus' size; 1 is linear."""
 PEAK_LIMIT = 1.1
@@ -29,7 +28,7 @@ RATE_STEP = 0.01
 def measure(bench: Bench) -> Measured:
     """The exponent of each stage's time, and the growth of the peak of those that should not grow."""
     found: dict[str, list[tuple[float, float]]] = {stage: [] for stage in STAGES}
-    for factor in FACTORS:
+    for factor in bench.sizes.growth_factors:
         config, folder = grown(bench, factor), bench.scratch / f"growth-{factor}" / "workspace"
         for stage in STAGES:
             seconds, peak = run_child(stage, config, folder)
@@ -37,7 +36,7 @@ def measure(bench: Bench) -> Measured:
             found[stage].append((seconds, peak))
     rows = [_time_row(bench, stage, [seconds for seconds, _ in values]) for stage, values in found.items()]
     rows += [_peak_row(bench, stage, [peak for _, peak in found[stage]]) for stage in FLAT]
-    return Measured(rows, {"factors": FACTORS, "seconds_and_peak_bytes": found})
+    return Measured(rows, {"factors": bench.sizes.growth_factors, "seconds_and_peak_bytes": found})
 
 
 def grown(bench: Bench, factor: int) -> Config:
@@ -77,25 +76,26 @@ def _imported() -> ForkServerContext:
     return context
 
 
-def exponent(seconds: Sequence[float]) -> float:
+def exponent(factors: Sequence[int], seconds: Sequence[float]) -> float:
     """The slope of log time over log size."""
-    return float(np.polyfit(np.log(FACTORS), np.log(seconds), 1)[0])
+    return float(np.polyfit(np.log(factors), np.log(seconds), 1)[0])
 
 
 def _time_row(bench: Bench, stage: str, seconds: list[float]) -> Row:
     return limit_row(
         f"growth of {stage}: time, as a power of the corpus",
-        [exponent(seconds)],
+        [exponent(bench.sizes.growth_factors, seconds)],
         limit=EXPONENT_LIMIT,
         unit="exponent",
         device=bench.device,
-        note=f"{_listed(seconds)} s at {_listed(FACTORS)} times {bench.sizes.growth_clips} clips; one run each",
+        note=f"{_listed(seconds)} s at {_listed(bench.sizes.growth_factors)} times {bench.sizes.growth_clips} clips; "
+        "one run each",
     )
 
 
 def _peak_row(bench: Bench, stage: str, peaks: list[float]) -> Row:
     return limit_row(
-        f"growth of {stage}: peak memory at {FACTORS[-1]} times the corpus, over once",
+        f"growth of {stage}: peak memory at {bench.sizes.growth_factors[-1]} times the corpus, over once",
         [peaks[-1] / peaks[0]],
         limit=PEAK_LIMIT,
         unit="times",

@@ -169,8 +169,8 @@ def test_a_stage_tells_its_seconds_and_its_peak(bench: Bench, tmp_path: Path, st
 
 
 def test_the_exponent_of_linear_growth_is_one() -> None:
-    assert exponent([2.0, 8.0, 32.0]) == pytest.approx(1.0)
-    assert exponent([1.0, 16.0, 256.0]) == pytest.approx(2.0)
+    assert exponent((1, 4, 16), [2.0, 8.0, 32.0]) == pytest.approx(1.0)
+    assert exponent((1, 4), [1.0, 16.0]) == pytest.approx(2.0)
 
 
 def test_every_command_is_known() -> None:
