@@ -25,11 +25,12 @@ FROM venv AS venv-cuda
 COPY serve/requirements-cuda.lock .
 RUN uv pip install --python /opt/venv/bin/python --require-hashes -r requirements-cuda.lock
 
-# The code of serving: neither the export nor the library's parts that need torch.
-FROM scratch AS code
+# The code of serving, compiled: neither the export nor the library's parts that need torch.
+FROM uv AS code
 COPY serve/*.py /app/serve/
 COPY sermodels/__init__.py sermodels/audio.py sermodels/config.py sermodels/emotions.py sermodels/errors.py \
     sermodels/files.py sermodels/log_mel_statistics.py sermodels/mel.py sermodels/speakers.py /app/sermodels/
+RUN python -m compileall -q /app
 
 # Everything about the two servers but their files.
 FROM python:3.11-slim AS server
@@ -72,13 +73,15 @@ ENV DO_NOT_TRACK=1 \
     ORT_DISABLE_TELEMETRY=1 \
     PREFECT_SERVER_ANALYTICS_ENABLED=false \
     PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS=120 \
-    PYTHONDONTWRITEBYTECODE=1
+    PYTHONDONTWRITEBYTECODE=1 \
+    UV_COMPILE_BYTECODE=1
 
 WORKDIR /app
 RUN uv pip install --system --no-cache --require-hashes -r /requirements.lock
 
 COPY . .
-RUN useradd --create-home --uid 1000 sermodels \
+RUN python -m compileall -q flows sermodels serve \
+    && useradd --create-home --uid 1000 sermodels \
     && install --directory --owner=sermodels /workspace /app/workspace /app/data
 USER sermodels
 

@@ -37,16 +37,23 @@ def write_page(results: Path, page: Path) -> None:
         save_figure(bars(rows), page.with_name(PICTURE))
 
 
-def page_text(rows: Sequence[Row], reasons: Mapping[str, str]) -> str:
-    """The page in Markdown."""
+def page_text(rows: Sequence[Row], reasons: Mapping[str, Sequence[str]]) -> str:
+    """The page in Markdown; `reasons` has the parts that miss for each."""
     lines = [HEAD, f"![Ratios over targets]({PICTURE})\n", *_table(rows), ""]
-    missed = [one for one in rows if not one.met]
-    lines += ["## Missed\n"] if missed else []
-    lines += [f"- **{one.part}**: {reasons.get(one.part, 'the reason is not found yet')}" for one in missed]
+    missed = [one.part for one in rows if not one.met]
+    lines += ["## Missed\n", *_missed(missed, reasons)] if missed else []
     lines += ["\n## How each row was measured\n", *(f"- {one.part}: {one.note}" for one in rows if one.note)]
     lines += ["\n## The alternatives\n", *_alternatives(), "\n## The machines\n"]
     lines += [f"- {device}" for device in dict.fromkeys(one.device for one in rows)]
     return "\n".join(lines) + "\n"
+
+
+def _missed(parts: Sequence[str], reasons: Mapping[str, Sequence[str]]) -> list[str]:
+    """A line for each reason, with all parts that miss for it."""
+    reason_of = {part: reason for reason, own in reasons.items() for part in own}
+    found = [reason_of.get(part, "the reason is not found yet") for part in parts]
+    together = {reason: [part for part, own in zip(parts, found, strict=True) if own == reason] for reason in found}
+    return [f"- {'; '.join(f'**{part}**' for part in own)}: {reason}" for reason, own in together.items()]
 
 
 def _table(rows: Sequence[Row]) -> list[str]:

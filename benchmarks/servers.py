@@ -82,9 +82,13 @@ def running(
 
 
 def environment() -> dict[str, str]:
-    """This process's, with the programs beside Python first, where `mlflow models serve` looks for uvicorn."""
+    """This process's, with the programs beside Python first, where `mlflow models serve` looks for uvicorn.
+
+    What is not compiled yet is, in the warm-up, whatever was said to this process: installed programs are as well.
+    """
     programs = Path(sys.executable).parent
-    return os.environ | QUIET | {"PATH": f"{programs}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
+    paths = {"PATH": f"{programs}{os.pathsep}{os.environ.get('PATH', os.defpath)}", "PYTHONDONTWRITEBYTECODE": ""}
+    return os.environ | QUIET | paths
 
 
 def _wait_for_answer(process: "subprocess.Popen[bytes]", port: int, request: Request, log: Path) -> None:

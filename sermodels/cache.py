@@ -4,11 +4,10 @@ import hashlib
 import os
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
 
@@ -54,15 +53,15 @@ class CacheReport:
 
 def cache_path(folder: Path, utterance: Utterance, config: FrontEndConfig) -> Path:
     """Where the log-mel of a recording lies: the name is a hash of its content and the front end's config."""
-    text = f'[{CACHE_VERSION},"{utterance.sha256}",{_canonical(config)}]'
-    key = hashlib.sha256(text.encode()).hexdigest()
-    return Path(f"{folder}/{key[:2]}/{key}.npz")  # half the time of joining, for each of thousands
+    return cache_paths(folder, [utterance], config)[0]
 
 
-@lru_cache(maxsize=8)
-def _canonical(config: FrontEndConfig) -> str:
-    """The front end's config as JSON, which is the same for thousands of recordings."""
-    return canonical_json(config.model_dump())
+def cache_paths(folder: Path, utterances: Iterable[Utterance], config: FrontEndConfig) -> list[Path]:
+    """Where the log-mels of recordings lie."""
+    front_end = canonical_json(config.model_dump())
+    texts = (f'[{CACHE_VERSION},"{utterance.sha256}",{front_end}]' for utterance in utterances)
+    keys = (hashlib.sha256(text.encode()).hexdigest() for text in texts)
+    return [Path(f"{folder}/{key[:2]}/{key}.npz") for key in keys]  # half the time of joining, for each of thousands
 
 
 def cache_log_mels(
@@ -81,7 +80,9 @@ def cache_log_mels(
     Raises StorageError when the cache cannot be written; what was written before stays and is used next time.
     """
     front_end = LogMel(config).eval()
-    missing = [u for u in _first_of_each_content(utterances) if not is_cached(cache_path(folder, u, config), known)]
+    distinct = _first_of_each_content(utterances)
+    paths = cache_paths(folder, distinct, config)
+    missing = [u for u, path in zip(distinct, paths, strict=True) if not is_cached(path, known)]
     known.save()
     unreadable: dict[str, str] = {}
     with _one_torch_thread(), ThreadPoolExecutor(workers or len(os.sched_getaffinity(0))) as pool:
@@ -138,9 +139,9 @@ def _verify(path: Path) -> str:
     return WHOLE
 
 
-def _first_of_each_content(utterances: Sequence[Utterance]) -> Iterator[Utterance]:
+def _first_of_each_content(utterances: Sequence[Utterance]) -> list[Utterance]:
     """One utterance for each distinct content, so that no entry is computed twice."""
-    return iter({utterance.sha256: utterance for utterance in reversed(utterances)}.values())
+    return list({utterance.sha256: utterance for utterance in reversed(utterances)}.values())
 
 
 def _cache_one(utterance: Utterance, config: FrontEndConfig, front_end: LogMel, folder: Path) -> str:

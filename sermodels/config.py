@@ -20,7 +20,7 @@ Precision = Literal["auto", "bfloat16", "float32"]
 class Section(BaseModel):
     """A frozen section in which an unknown key is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
 
 class CorpusConfig(Section):

@@ -30,10 +30,13 @@ def atomic_write(path: Path, *, durable: bool = True) -> Iterator[Path]:
     try:
         if not path.parent.is_dir():
             path.parent.mkdir(parents=True, exist_ok=True)
+        if durable:
+            temporary.touch()  # a folder that cannot be written: libraries would say so in words of their own
         yield temporary
         if durable:
             with open(temporary, "rb+") as file:
                 os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)  # some libraries keep what they write from other users
         os.replace(temporary, path)
         written = True
     except OSError as error:

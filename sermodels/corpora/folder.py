@@ -66,21 +66,21 @@ def wav_files(folder: Path, scheme: NameScheme) -> list[Path]:
         f"or download them: python -m sermodels.corpora download {folder.parent}"
     )
     try:
-        paths = [path for path in _walk(folder) if path.suffix.lower() == ".wav" and not path.name.startswith(".")]
+        names = list(_walk(folder, (".wav",)))
     except OSError as error:
         raise CorpusError(f"{error.filename or folder}: cannot be read ({error.strerror}); {remedy}") from error
-    if not paths:
+    if not names:
         raise CorpusError(f"{folder}: holds no .wav file; {remedy}")
-    return sorted(paths, key=lambda path: (len(path.parts), path.as_posix()))
+    return [Path(name) for name in sorted(names, key=lambda name: (name.count(os.sep), name))]
 
 
 def sound_files(folder: Path) -> list[Path]:
     """Every .wav or .flac below `folder`, sorted; hidden files and folders are left out. Raises CorpusError."""
     try:
-        paths = [path for path in _walk(folder) if path.suffix.lower() in (".wav", ".flac")]
+        paths = [Path(name) for name in _walk(folder, (".wav", ".flac"))]
     except OSError as error:
         raise CorpusError(f"{error.filename or folder}: cannot be read ({error.strerror})") from error
-    return sorted(path for path in paths if not path.name.startswith("."))
+    return sorted(paths)
 
 
 def content_of(path: Path, known: KnownFiles = UNKNOWN) -> str:
@@ -91,8 +91,12 @@ def content_of(path: Path, known: KnownFiles = UNKNOWN) -> str:
         raise CorpusError(f"{path}: cannot be read ({error.strerror}); check the file and its permissions") from error
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    """All files below `folder`, linked folders too, each real folder once; raises what Path.rglob passes over."""
+def _walk(folder: Path, endings: tuple[str, ...]) -> Iterator[str]:
+    """Files below `folder` that end so and are not hidden, linked folders too, each real folder once.
+
+    They are names, since a Path for each file of a corpus takes longer than the walk. Raises what Path.rglob passes
+    over.
+    """
     seen = set()
     for root, names, files in os.walk(folder, onerror=_raise, followlinks=True):
         seen.add(os.path.realpath(root))
@@ -101,7 +105,9 @@ def _walk(folder: Path) -> Iterator[Path]:
             for name in names
             if not name.startswith((".", "__MACOSX")) and os.path.realpath(Path(root, name)) not in seen
         )
-        yield from (Path(root, name) for name in files)
+        yield from (
+            f"{root}{os.sep}{name}" for name in files if name.lower().endswith(endings) and not name.startswith(".")
+        )
 
 
 def _raise(error: OSError) -> None:

@@ -30,12 +30,18 @@ def test_summary_has_exactly_the_agreed_keys(tmp_path: Path) -> None:
 
 
 def test_a_miss_stays_with_its_reason() -> None:
-    text = page_text([MET, MISSED], {"bytes": "float16 does not compress"})
+    text = page_text([MET, MISSED], {"float16 does not compress": ["bytes", "start"]})
     assert "| features, cold | 2 | 12 | s | 6× | 5× | met | 4% | 0.5 |" in text
     assert "| bytes | 50 | 600 | bytes | 12× | 20× | **missed** | 0% | – |" in text
     assert "- **bytes**: float16 does not compress" in text
     assert "**features, cold**" not in text
     assert "- features, cold: 12 clips" in text
+
+
+def test_parts_that_miss_for_one_reason_share_a_line() -> None:
+    missed = [MISSED, replace(MISSED, part="start"), replace(MISSED, part="memory")]
+    text = page_text(missed, {"float16 does not compress": ["bytes", "memory"], "imports": ["start"]})
+    assert "- **bytes**; **memory**: float16 does not compress\n- **start**: imports\n" in text
 
 
 def test_a_miss_without_a_reason_says_so() -> None:

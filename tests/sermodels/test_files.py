@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import stat
 from pathlib import Path
 
@@ -29,6 +30,13 @@ def test_the_file_appears_whole_with_its_folders(tmp_path: Path) -> None:
 def test_others_may_read_what_was_written(tmp_path: Path) -> None:
     write_json(tmp_path / "value.json", 1)
     assert stat.S_IMODE((tmp_path / "value.json").stat().st_mode) == 0o644
+
+
+def test_others_may_read_what_a_library_keeps_private(tmp_path: Path) -> None:
+    with atomic_write(tmp_path / "weights.bin") as temporary:
+        temporary.unlink(missing_ok=True)
+        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT, 0o600))  # as safetensors does
+    assert stat.S_IMODE((tmp_path / "weights.bin").stat().st_mode) == 0o644
 
 
 @pytest.mark.parametrize("error", [ValueError("in the writer"), KeyboardInterrupt()])

@@ -1,5 +1,6 @@
 """The image `cpu` without an engine: the Dockerfile's recipe carried out in a folder, and its command run there."""
 
+import importlib.util
 import os
 import re
 import shlex
@@ -87,6 +88,9 @@ def container(bundle_folder: Path) -> Iterator[Container]:
         for path, place in (pair for copy in STAGES["code"].copies() for pair in copy.files()):
             (target := Path(made.place(place))).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(path, target)
+        for command in STAGES["code"].all("RUN"):
+            words = [made.place(word) for word in shlex.split(command)]
+            subprocess.run([python, *words[1:]], check=True)
         shutil.copytree(bundle_folder, made.place("/bundle"))
         Path(made.place("/tmp")).mkdir()
         Path(made.place("/tmp")).chmod(0o777)
@@ -110,6 +114,13 @@ def healthy(container: Container, port: int) -> bool:
     assert program == "python"
     assert ":8000/healthz" in arguments[-1]
     return container.python(*arguments[:-1], arguments[-1].replace(":8000/", f":{port}/")).returncode == 0
+
+
+def test_a_start_compiles_nothing(container: Container) -> None:
+    sources = sorted(path for room in ("serve", "sermodels") for path in (container.root / "app" / room).glob("*.py"))
+    compiled = [Path(importlib.util.cache_from_source(str(path))) for path in sources]
+    assert len(sources) > 50
+    assert [path for path in compiled if not path.is_file()] == []
 
 
 def test_the_environment_cannot_train(container: Container) -> None:
