@@ -21,7 +21,8 @@ Written by `python -m benchmarks --page` from `benchmarks/results/summary.json`;
 make bench ARGS="--data-dir data --weights resnet18.safetensors --bundle workspace/served/champion"
 ```
 
-and in ten minutes with smaller counts, from a clean clone, by `make bench-quick` (into `benchmarks/results/quick/`).
+and in ten minutes with smaller counts and without the pipeline, from a clean clone, by `make bench-quick` (into
+`benchmarks/results/quick/`).
 Both sides have their turns in one run, A B A B, after a round that is not counted. A ratio says how many times better
 ours is, the median of the rounds' ratios; the spread is their interquartile range over their median. The floor is what
 the machine's measured rates (matrix product, memory, disk) allow at best. Where a row has no alternative, it has a
