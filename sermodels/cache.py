@@ -82,11 +82,11 @@ def cache_log_mels(
     front_end = LogMel(config).eval()
     distinct = _first_of_each_content(utterances)
     paths = cache_paths(folder, distinct, config)
-    missing = [u for u, path in zip(distinct, paths, strict=True) if not is_cached(path, known)]
+    missing = [(u, path) for u, path in zip(distinct, paths, strict=True) if not is_cached(path, known)]
     known.save()
     unreadable: dict[str, str] = {}
     with _one_torch_thread(), ThreadPoolExecutor(workers or len(os.sched_getaffinity(0))) as pool:
-        jobs = {pool.submit(_cache_one, u, config, front_end, folder): u for u in missing}
+        jobs = {pool.submit(_cache_one, u, config, front_end, path): u for u, path in missing}
         finished = tqdm(as_completed(jobs), total=len(jobs), desc="log-mels", unit="clip") if jobs else ()
         try:
             for done, job in enumerate(finished, 1):
@@ -144,7 +144,7 @@ def _first_of_each_content(utterances: Sequence[Utterance]) -> list[Utterance]:
     return list({utterance.sha256: utterance for utterance in reversed(utterances)}.values())
 
 
-def _cache_one(utterance: Utterance, config: FrontEndConfig, front_end: LogMel, folder: Path) -> str:
+def _cache_one(utterance: Utterance, config: FrontEndConfig, front_end: LogMel, path: Path) -> str:
     """Cache one recording; returns why it cannot be read, or an empty string."""
     from sermodels.audio import read_waveform
 
@@ -154,7 +154,7 @@ def _cache_one(utterance: Utterance, config: FrontEndConfig, front_end: LogMel, 
         return str(error)
     with torch.inference_mode():
         log_mel = front_end(torch.from_numpy(waveform)[None])[0].numpy()
-    write_log_mel(cache_path(folder, utterance, config), log_mel)
+    write_log_mel(path, log_mel)
     return ""
 
 
