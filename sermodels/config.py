@@ -14,7 +14,7 @@ NonNegativeFloat = Annotated[float, Field(ge=0.0)]
 NonNegativeInt = Annotated[int, Field(ge=0)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Precision = Literal["auto", "bfloat16", "float32"]
-"""`auto`: bfloat16 where the hardware computes in it, else float32."""
+"""`auto`: bfloat16 where the hardware is faster with it, else float32."""
 
 
 class Section(BaseModel):

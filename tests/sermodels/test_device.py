@@ -1,5 +1,7 @@
 """The device and when it computes in bfloat16."""
 
+import timeit
+
 import pytest
 import torch
 
@@ -36,10 +38,23 @@ def test_the_choice_ends_with_its_block() -> None:
     assert (torch.ones(4, 4) @ torch.ones(4, 4)).dtype == torch.float32
 
 
-def test_a_cpu_computes_in_bfloat16_when_it_says_so() -> None:
+def test_a_cpu_without_instructions_for_bfloat16_computes_in_float32() -> None:
     if not hasattr(torch.cpu, "get_capabilities"):
         pytest.skip("this torch does not tell a CPU's capabilities")
-    assert has_bfloat16(CPU) is bool(torch.cpu.get_capabilities().get("avx512_bf16"))
+    if torch.cpu.get_capabilities().get("avx512_bf16"):
+        pytest.skip("this CPU has them")
+    assert not has_bfloat16(CPU)
+
+
+def test_auto_is_not_the_slower_number_format() -> None:
+    chosen, other = (torch.bfloat16, torch.float32) if has_bfloat16(CPU) else (torch.float32, torch.bfloat16)
+
+    assert product_s(chosen) < 1.2 * product_s(other)
+
+
+def product_s(dtype: torch.dtype) -> float:
+    matrix = torch.ones(384, 384, dtype=dtype)
+    return min(timeit.repeat(lambda: matrix @ matrix, number=1, repeat=10))
 
 
 def test_a_cuda_card_computes_in_bfloat16_from_2020_on() -> None:
