@@ -23,17 +23,13 @@ class Classifier:
         self, bundle: Bundle, session: Session, settings: Settings, observe: Callable[[str, float], None]
     ) -> None:
         """On the graph in `session`; `start` makes it ready."""
-        self.bundle, self._front_end, self._max_batch = bundle, bundle.manifest.front_end, settings.max_batch
+        self.bundle, self._front_end = bundle, bundle.manifest.front_end
         self._batcher = Batcher(session, settings, hop_length=self._front_end.hop_length, observe=observe)
 
     async def start(self) -> None:
         """Begin, and run the graph once."""
         self._batcher.start()
-        await self._batcher.score([self._second()])
-
-    async def warm(self) -> None:
-        """Run the graph in a full batch."""
-        await self._batcher.score([self._second()] * self._max_batch, refuse=False)
+        await self._batcher.score([np.zeros(self._front_end.sample_rate_hz, dtype=np.float32)])
 
     async def stop(self) -> None:
         """Refuse what waits, and end."""
@@ -56,10 +52,6 @@ class Classifier:
         if not bounds:
             return Classification(self.bundle, scored[0].probabilities, scored[0].log_mel, duration_s)
         return self._whole(pieces, bounds, scored, duration_s)
-
-    def _second(self) -> Waveform:
-        """A second of silence."""
-        return np.zeros(self._front_end.sample_rate_hz, dtype=np.float32)
 
     def _whole(
         self, pieces: list[Waveform], bounds: list[tuple[int, int]], scored: list[Scored], duration_s: float

@@ -25,6 +25,7 @@ _log = logging.getLogger(__name__)
 class DecoderPool:
     """Worker processes that decode one recording at a time each, within a time and a memory limit.
 
+    A process is started by the first recording that finds none idle, so that a server has as many as it needs.
     Recordings wait for an idle worker in the order in which they came. A cancelled `decode` gives up its place, or
     leaves its worker to finish on its own. `start` and `stop` belong to the event loop that decodes.
     """
@@ -39,7 +40,7 @@ class DecoderPool:
         memory_bytes: int = MEMORY_BYTES,
         recordings_per_process: int = RECORDINGS_PER_PROCESS,
     ) -> None:
-        """`start` starts the processes."""
+        """`start` makes it ready."""
         self._workers = [
             DecodeProcess(
                 sample_rate_hz=sample_rate_hz,
@@ -50,7 +51,7 @@ class DecoderPool:
             for _ in range(workers)
         ]
         self._recordings_per_process = recordings_per_process
-        self._idle: asyncio.Queue[DecodeProcess | None] = asyncio.Queue()
+        self._idle: asyncio.LifoQueue[DecodeProcess | None] = asyncio.LifoQueue()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._open = False
 
@@ -59,19 +60,12 @@ class DecoderPool:
         """Process ids of the workers that run."""
         return tuple(worker.pid for worker in self._workers if worker.pid is not None)
 
-    async def start(self) -> None:
-        """Start the workers and wait for the first of them. Raises ServeError when it does not start."""
-        self._idle = asyncio.Queue()
+    def start(self) -> None:
+        """Take recordings from now on."""
+        self._idle = asyncio.LifoQueue()  # whoever has just decoded is asked first, and another only while it works
         self._open = True
-        first, *others = self._workers
-        try:
-            await first.start()
-        except ServeError:
-            await self.stop()
-            raise
-        self._idle.put_nowait(first)
-        for worker in others:
-            self._spawn(self._replace(worker))
+        for worker in self._workers:
+            self._idle.put_nowait(worker)
 
     async def stop(self) -> None:
         """Let the recordings in work finish, refuse those that wait, and end the workers."""
@@ -84,7 +78,8 @@ class DecoderPool:
     async def decode(self, recording: bytes) -> Waveform:
         """The recording as mono float32, shape (sample,), at the pool's sample rate.
 
-        Raises UndecodableError, TooLargeError (too many seconds) and InputError (no samples) with words for its sender.
+        Raises UndecodableError, TooLargeError (too many seconds) and InputError (no samples) with words for its sender,
+        and ServeError where no process starts.
         """
         if not recording:
             raise InputError(EMPTY)

@@ -72,6 +72,7 @@ async def index(request: Request) -> list[IndexEntry]:
 async def model_metadata(request: Request, name: str, version: str | None = None) -> ModelMetadata:
     """Inputs and outputs."""
     model = _model(service_of(request).models(), name, version)
+    await model.open()
     return ModelMetadata(
         name=model.name, versions=[model.version], inputs=_metadata(model.inputs), outputs=_metadata(model.outputs)
     )
@@ -106,6 +107,7 @@ async def infer(request: Request, name: str, version: str | None = None) -> Resp
     with service_of(request).in_use() as models:
         model = _model(models.graphs(), name, version)
         with admission.enter():
+            await model.open()
             asked, arrays = parse_request(await request.body(), request.headers.get(HEADER_LENGTH))
             check_inputs(model, asked, arrays, _limits(models.bundle))
             names = _output_names(model, asked)

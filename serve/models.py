@@ -33,7 +33,7 @@ _log = logging.getLogger(__name__)
 
 
 class Models:
-    """`start` waits for what classifies, `warm` opens the rest; the bundles' folders are not read after that."""
+    """What classifies is loaded by `start`, the other graphs by the first who needs them, or all by `warm`."""
 
     def __init__(
         self,
@@ -66,12 +66,10 @@ class Models:
         """Begin to classify, which works from now on. Raises BundleError and DeviceError."""
         for classifier in self._classifiers.values():
             await classifier.start()
+        await asyncio.to_thread(return_memory)  # loading a graph takes several times its size for a moment
 
     async def warm(self) -> None:
-        """Open the other graphs and run each once, so that the first request of each kind is as fast as the next.
-
-        Raises BundleError and DeviceError.
-        """
+        """Load the other graphs too, and run each once. Raises BundleError and DeviceError."""
         began = time.perf_counter()
         for session in self._sessions.values():
             await self.paint(session.open)
@@ -79,9 +77,7 @@ class Models:
             first = GenerationRequest.model_validate({"emotion": self.bundle.manifest.labels[0], "steps": 1})
             _, _, log_mels = await self.paint(next, self._generator.generate(first))
             await self.paint(self._generator.sound, log_mels)
-        for classifier in self._classifiers.values():
-            await classifier.warm()
-        await asyncio.to_thread(return_memory)  # opening a graph takes twice its size for a moment
+        await asyncio.to_thread(return_memory)
         _log.info("warm after %.1f s", time.perf_counter() - began)
 
     async def stop(self) -> None:

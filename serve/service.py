@@ -1,7 +1,6 @@
 """The service: one object that classifies, generates and edits, used by the HTTP routes and the demo alike."""
 
 import asyncio
-import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
 from pathlib import Path
@@ -19,9 +18,6 @@ from serve.plain_wav import read_plain_wav
 from serve.sessions import ModelIO, choose_device
 from serve.settings import Settings
 
-LOG = logging.getLogger(__name__)
-FIRST_REQUESTS_S = 0.5
-"""So long after the start the cores belong to those who waited for it; then what only generation needs is opened."""
 Events = AsyncGenerator[Progress | GeneratedClip, None]
 
 
@@ -40,7 +36,6 @@ class Service:
         self.answered: Callable[[Classification], None] = lambda answer: None
         self._models = self.load_models()
         self._retiring: set[asyncio.Task[None]] = set()
-        self._warming: asyncio.Task[None] | None = None
         self.labels = self.bundle.manifest.labels
         self._decoder = DecoderPool(
             sample_rate_hz=self.bundle.manifest.front_end.sample_rate_hz,
@@ -79,25 +74,24 @@ class Service:
         return {"champion": self.bundle} | ({"challenger": self.challenger} if self.challenger else {})
 
     async def start(self) -> None:
-        """Start the decoders and the classifiers; what else may be slow at first runs beside the first requests.
+        """Begin: what classifies is loaded. What else is needed, graphs and decoders, starts with its first request.
 
-        Raises BundleError and DeviceError, and ServeError where a decoder does not start; then it is stopped for good.
+        Raises BundleError and DeviceError; then it is stopped for good.
         """
         if self._stopped:
             raise ServeError("this service was stopped; load another")
         self._generating = asyncio.Lock()
-        started = await asyncio.gather(self._decoder.start(), self._models.start(), return_exceptions=True)
-        if errors := [error for error in started if error is not None]:
+        self._decoder.start()
+        try:
+            await self._models.start()
+        except ServeError:
             await self.stop()
-            raise errors[0]
+            raise
         self.ready = True
-        self._warming = asyncio.create_task(self._warm())
 
     async def stop(self) -> None:
         """Answer what is in work and end, for good."""
         self.ready, self._stopped = False, True
-        if self._warming is not None:
-            self._warming.cancel()
         await self._decoder.stop()
         await self._models.stop()
         for task in self._retiring:
@@ -208,15 +202,6 @@ class Service:
                 yield
         finally:
             self._asked -= 1
-
-    async def _warm(self) -> None:
-        """Warm the models of now. What fails is told to whoever asks for it; the rest goes on."""
-        await asyncio.sleep(FIRST_REQUESTS_S)
-        with self.in_use() as models:
-            try:
-                await models.warm()
-            except ServeError:
-                LOG.exception("not all models run")
 
     def _check_fit(self, bundle: Bundle) -> None:
         """Raise BundleError for a bundle that cannot take over without a restart."""

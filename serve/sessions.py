@@ -1,7 +1,10 @@
 """onnxruntime sessions: on CUDA when it is there, else on the CPU, and never silently on another than asked for."""
 
+import asyncio
 import logging
+import os
 import threading
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -34,17 +37,25 @@ class TensorSpec:
 
 
 class Session:
-    """One graph, opened by `open` or by whatever needs it first; the others then wait for it."""
+    """One graph, loaded by `open` or by whatever needs it first; the others then wait for it.
+
+    Its file is held from the beginning: what is loaded later is what lay there, whatever becomes of the folder.
+    """
 
     def __init__(
         self, path: Path, *, device: Literal["cpu", "cuda"], threads: int | None = None, plan_memory: bool = True
     ) -> None:
-        """A graph, to run on so many threads, or on all cores that this process may use.
+        """A graph, to run on so many threads, or on all cores that this process may use. Raises BundleError.
 
         `plan_memory` saves a short graph some memory; for one of thousands of nodes the planning takes half a second
         and saves none.
         """
         self._path, self._device, self._threads, self._plan_memory = path, device, threads, plan_memory
+        try:
+            self._descriptor = os.open(path, os.O_RDONLY)
+        except OSError as error:
+            raise BundleError(f"{path}: cannot be read ({error.strerror})") from error
+        weakref.finalize(self, os.close, self._descriptor)
         self._opening = threading.Lock()
         self._opened: ort.InferenceSession | None = None
 
@@ -83,7 +94,7 @@ class Session:
         options.intra_op_num_threads = self._threads or usable_cores()
         options.enable_mem_reuse = self._plan_memory
         try:
-            session = ort.InferenceSession(self._path, options, providers=_providers(self._device))
+            session = ort.InferenceSession(f"/dev/fd/{self._descriptor}", options, providers=_providers(self._device))
         except Exception as error:
             raise BundleError(f"{self._path}: onnxruntime cannot load it ({error}); export it again") from error
         provider = session.get_providers()[0]
@@ -111,6 +122,10 @@ class ModelIO:
     def outputs(self) -> tuple[TensorSpec, ...]:
         """What it gives."""
         return self.session.outputs
+
+    async def open(self) -> None:
+        """Load the graph in a thread, so that nobody else waits for its inputs and outputs. Raises BundleError."""
+        await asyncio.to_thread(self.session.open)
 
 
 def choose_device(wanted: Device) -> Literal["cpu", "cuda"]:

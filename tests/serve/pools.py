@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 
 from serve.decode_recording import decode_recording
 from serve.decoding import DecoderPool
+from tests.serve.recordings import encode, tone
 
 ROOT = Path(__file__).resolve().parents[2]
 RATE_HZ = 22_050
+SHORT = encode(tone(duration_s=0.1), format="wav")
 Result = TypeVar("Result")
 
 
@@ -24,10 +26,9 @@ def with_pool(use: Callable[[DecoderPool], Awaitable[Result]], *, workers: int =
 
     async def run() -> Result:
         pool = DecoderPool(sample_rate_hz=RATE_HZ, workers=workers, **({"max_duration_s": 60.0} | options))
-        await pool.start()
-        while len(pool.processes) < workers:
-            await asyncio.sleep(0.01)
+        pool.start()
         try:
+            await asyncio.gather(*(pool.decode(SHORT) for _ in range(workers)))
             return await use(pool)
         finally:
             await pool.stop()

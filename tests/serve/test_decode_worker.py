@@ -12,7 +12,7 @@ import pytest
 
 from serve.decoding import DecoderPool
 from serve.errors import ServeError
-from tests.serve.pools import RATE_HZ, ROOT, ends, in_process, with_pool, workers_of_a_killed_program
+from tests.serve.pools import RATE_HZ, ROOT, SHORT, ends, in_process, with_pool, workers_of_a_killed_program
 from tests.serve.recordings import encode, tone
 
 
@@ -43,8 +43,8 @@ def test_workers_that_do_not_start_are_an_error(program: str, monkeypatch: pytes
 def test_workers_end_with_the_server() -> None:
     code = (
         "import asyncio\nfrom serve.decoding import DecoderPool\nasync def main():\n"
-        f"    pool = DecoderPool(sample_rate_hz={RATE_HZ}, workers=2, max_duration_s=60)\n    await pool.start()\n"
-        "    while len(pool.processes) < 2: await asyncio.sleep(0.01)\n"
+        f"    pool = DecoderPool(sample_rate_hz={RATE_HZ}, workers=2, max_duration_s=60)\n    pool.start()\n"
+        f"    await asyncio.gather(*(pool.decode({SHORT!r}) for _ in range(2)))\n"
         "    print(*pool.processes, flush=True)\n    await asyncio.sleep(60)\nasyncio.run(main())\n"
     )
     assert all(ends(pid, within_s=5.0) for pid in workers_of_a_killed_program(code))

@@ -170,7 +170,8 @@ def test_workers_are_replaced_in_time(wav: bytes) -> None:
 def test_stop_answers_what_is_in_work_and_refuses_the_rest(wav: bytes) -> None:
     async def stop() -> tuple[int, list[Any]]:
         pool = DecoderPool(sample_rate_hz=RATE_HZ, workers=1, max_duration_s=60.0)
-        await pool.start()
+        pool.start()
+        await pool.decode(wav)
         (pid,) = pool.processes
         tasks = [asyncio.create_task(pool.decode(wav)) for _ in range(3)]
         await asyncio.sleep(0)
@@ -185,11 +186,25 @@ def test_stop_answers_what_is_in_work_and_refuses_the_rest(wav: bytes) -> None:
     assert not runs(pid)
 
 
+def test_as_many_processes_as_work_at_once(wav: bytes) -> None:
+    async def count() -> list[int]:
+        pool = DecoderPool(sample_rate_hz=RATE_HZ, workers=3, max_duration_s=60.0)
+        pool.start()
+        found = [len(pool.processes)]
+        for together in (1, 1, 2, 1):
+            await asyncio.gather(*(pool.decode(wav) for _ in range(together)))
+            found.append(len(pool.processes))
+        await pool.stop()
+        return found
+
+    assert asyncio.run(count()) == [0, 1, 1, 2, 2]
+
+
 def test_a_pool_can_be_started_again(wav: bytes) -> None:
     async def twice() -> None:
         pool = DecoderPool(sample_rate_hz=RATE_HZ, workers=2, max_duration_s=60.0)
         for _ in range(2):
-            await pool.start()
+            pool.start()
             np.testing.assert_array_equal(await pool.decode(wav), in_process(wav))
             await pool.stop()
 

@@ -63,7 +63,7 @@ async def decode_mutated(recordings: list[bytes], *, count: int, seed: int) -> F
         timeout_s=TIMEOUT_S,
         recordings_per_process=10 * count,  # no memory is given back by a replacement
     )
-    await pool.start()
+    pool.start()
     for number in range(count):
         recording = mutated(rng, recordings)
         began = time.monotonic()

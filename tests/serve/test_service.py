@@ -141,6 +141,21 @@ def test_generation_reports_each_step_and_repeats_itself(bundle_folder: Path, se
     assert not np.allclose(clips[0].log_mel, clips[1].log_mel)
 
 
+def test_what_is_loaded_later_is_what_was_there_at_the_start(
+    bundle_folder: Path, service_settings: Settings, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(bundle_folder, tmp_path / "bundle")
+
+    async def remove_and_ask(service: Service) -> int:
+        shutil.rmtree(folder)
+        _, clips = await all_events(service, asked(steps=2))
+        for model in service.models().values():
+            await model.open()
+        return len(clips)
+
+    assert with_service(folder, service_settings, remove_and_ask) == 1
+
+
 @pytest.mark.parametrize("values", [{"emotion": "envy"}, {"steps": 21}])
 def test_impossible_generations_are_refused_at_once(
     bundle_folder: Path, service_settings: Settings, values: dict[str, object]
