@@ -1,31 +1,31 @@
 """What the end-to-end tests share: a small spoken corpus, one Prefect server, and runs of the command line."""
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from pydantic import TypeAdapter
 
 from sermodels.corpora.demo import make_demo_corpus, small_demo_clips
+from tests.shared import made_once, new_database_file
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = Path(__file__).parent / "tiny.yaml"
-
-Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data folder with a few voices of the demo corpus under the names of the real corpora."""
-    folder = tmp_path_factory.mktemp("spoken")
-    make_demo_corpus(folder, clips=small_demo_clips())
-    return folder
+    return made_once(tmp_path_factory, "spoken", lambda folder: make_demo_corpus(folder, clips=small_demo_clips()))
 
 
 @pytest.fixture(scope="session")
@@ -76,11 +76,10 @@ def clean_environment() -> dict[str, str]:
     }
 
 
-@pytest.fixture
-def environment(tmp_path: Path, prefect_api: str, prefect_home: Path) -> dict[str, str]:
-    """Environment of a run: its own MLflow database, the session's Prefect server."""
+def environment_of(folder: Path, prefect_api: str, prefect_home: Path) -> dict[str, str]:
+    """Environment of a run with the MLflow database of this folder, and this Prefect server."""
     return clean_environment() | {
-        "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path / 'mlflow.db'}",
+        "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}",
         "PREFECT_API_URL": prefect_api,
         "PREFECT_HOME": str(prefect_home),
         "PYTHONPATH": str(ROOT),
@@ -89,20 +88,55 @@ def environment(tmp_path: Path, prefect_api: str, prefect_home: Path) -> dict[st
     }
 
 
-@pytest.fixture
-def command(tmp_path: Path, corpus: Path) -> list[str]:
-    """The command line of a tiny run in the test's own workspace."""
-    options = [f"--preset={TINY}", f"--data-dir={corpus}", f"--workspace={tmp_path / 'workspace'}"]
+def command_of(folder: Path, corpus: Path) -> list[str]:
+    """The command line of a tiny run in this folder's workspace."""
+    options = [f"--preset={TINY}", f"--data-dir={corpus}", f"--workspace={folder / 'workspace'}"]
     return [sys.executable, "-m", "flows", "run", *options]
 
 
+def figures(workspace: Path) -> dict[str, str]:
+    """What each stage measured, and every prediction."""
+    files = [*workspace.glob("stages/*/figures.json"), *workspace.glob("stages/*/predictions-*.csv")]
+    return {str(path.relative_to(workspace)): path.read_text(encoding="utf-8") for path in files}
+
+
 @pytest.fixture
-def run_flow(tmp_path: Path, command: list[str], environment: dict[str, str]) -> Run:
-    """Run the command line to its end; keyword arguments are passed to subprocess.run."""
+def environment(
+    tmp_path: Path, prefect_api: str, prefect_home: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, str]:
+    """Environment of a run: its own MLflow database, the session's Prefect server."""
+    shutil.copy(new_database_file(tmp_path_factory), tmp_path / "mlflow.db")
+    return environment_of(tmp_path, prefect_api, prefect_home)
 
-    def run(*more: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*command, *more], env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=1500
+
+@pytest.fixture
+def command(tmp_path: Path, corpus: Path) -> list[str]:
+    """The command line of a tiny run in the test's own workspace."""
+    return command_of(tmp_path, corpus)
+
+
+@dataclass(frozen=True)
+class WholeRun:
+    """A run that nothing has disturbed: where it ran, on whose Prefect server, what it said and measured."""
+
+    folder: Path
+    prefect_home: Path
+    output: str
+    figures: dict[str, str]
+
+
+@pytest.fixture(scope="session")
+def whole_run(tmp_path_factory: pytest.TempPathFactory, corpus: Path, prefect_api: str, prefect_home: Path) -> WholeRun:
+    """The tiny run on a database that is not there yet, made once."""
+
+    def make(folder: Path) -> None:
+        environment = environment_of(folder, prefect_api, prefect_home)
+        done = subprocess.run(
+            command_of(folder, corpus), env=environment, cwd=folder, capture_output=True, text=True, timeout=1500
         )
+        assert done.returncode == 0, done.stderr[-3000:]
+        run = WholeRun(folder, prefect_home, done.stdout + done.stderr, figures(folder / "workspace"))
+        (folder / "run.json").write_bytes(TypeAdapter(WholeRun).dump_json(run))
 
-    return run
+    folder = made_once(tmp_path_factory, "whole-run", make)
+    return TypeAdapter(WholeRun).validate_json((folder / "run.json").read_bytes())

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from mlflow import MlflowClient
 
+from tests.end_to_end.conftest import WholeRun, figures
+
 STAGES = (
     "caching",
     "baseline",
@@ -42,27 +44,20 @@ def kill_in_stage(stage: str, command: list[str], environment: dict[str, str], f
     process.wait()
 
 
-def figures(workspace: Path) -> dict[str, bytes]:
-    """What each stage measured, and every prediction."""
-    files = [*workspace.glob("stages/*/figures.json"), *workspace.glob("stages/*/predictions-*.csv")]
-    return {str(path.relative_to(workspace)): path.read_bytes() for path in files}
-
-
-def test_killed_in_each_stage(tmp_path: Path, command: list[str], environment: dict[str, str]) -> None:
+def test_killed_in_each_stage(
+    tmp_path: Path, command: list[str], environment: dict[str, str], whole_run: WholeRun
+) -> None:
     for stage in STAGES:
         kill_in_stage(stage, command, environment, tmp_path)
     assert not list((tmp_path / "workspace").rglob("complete.json.*")), "a half-written mark"
     subprocess.run(command, env=environment, cwd=tmp_path, check=True, capture_output=True, timeout=1500)
-    whole = tmp_path / "uninterrupted"
-    changed = [part if not part.startswith("--workspace") else f"--workspace={whole}" for part in command]
-    subprocess.run(changed, env=environment, cwd=tmp_path, check=True, capture_output=True, timeout=1500)
-    assert figures(tmp_path / "workspace") == figures(whole)
-    assert len(figures(whole)) == 8 + 8
+    assert figures(tmp_path / "workspace") == whole_run.figures
+    assert len(whole_run.figures) == 8 + 8
 
     client = MlflowClient(environment["MLFLOW_TRACKING_URI"])
     experiment = client.get_experiment_by_name("sermodels")
     assert experiment is not None
     runs = client.search_runs([experiment.experiment_id])
     parents = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
-    assert sorted(run.info.status for run in parents) == ["FINISHED"] * 2 + ["KILLED"] * len(STAGES)
+    assert sorted(run.info.status for run in parents) == ["FINISHED"] + ["KILLED"] * len(STAGES)
     assert "RUNNING" not in {run.info.status for run in runs}

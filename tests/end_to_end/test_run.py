@@ -5,7 +5,6 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import mlflow
@@ -16,8 +15,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Run as MlflowRun
 
 from flows.served import fetch_bundle
+from tests.end_to_end.conftest import WholeRun, command_of, environment_of
 
-Run = Callable[..., subprocess.CompletedProcess[str]]
 CLASSIFIERS = ("baseline", "augmentation", "retraining", "oversampling")
 STAGES = {"caching", "embedding", "diffusion", "synthesis", "editing", *CLASSIFIERS, "gate", "export"}
 
@@ -47,25 +46,28 @@ def artifacts(database: Path, run: MlflowRun, folder: str = "") -> set[str]:
     return {file.path for file in found}
 
 
-def test_a_run_and_its_rerun(
-    run_flow: Run, tmp_path: Path, prefect_home: Path, corpus: Path, environment: dict[str, str]
-) -> None:
-    first = run_flow()
-    assert first.returncode == 0, first.stderr[-3000:]
-    database = tmp_path / "mlflow.db"
+def test_a_run_and_its_rerun(whole_run: WholeRun, prefect_api: str, prefect_home: Path, corpus: Path) -> None:
+    folder = whole_run.folder
+    environment, database = environment_of(folder, prefect_api, prefect_home), folder / "mlflow.db"
     parent, children = runs_of(database)
     check_runs(database, parent, children)
     check_registry(database, children)
-    check_export(database, tmp_path)
-    check_prefect(prefect_home)
-    check_output(first.stdout + first.stderr, tmp_path)
-    check_evaluation(tmp_path, corpus, environment)
-    second = run_flow()
-    assert second.returncode == 0, second.stderr[-3000:]
+    check_export(database, folder)
+    check_prefect(whole_run.prefect_home)
+    check_output(whole_run.output, folder)
+    check_evaluation(folder, corpus, environment)
+    run_again(folder, corpus, environment)
     check_rerun(database, parent, children)
-    third = run_flow("--overrides=augmentation.probability=0.5")
-    assert third.returncode == 0, third.stderr[-3000:]
-    check_gate(database, prefect_home, third.stdout + third.stderr)
+    third = run_again(folder, corpus, environment, "--overrides=augmentation.probability=0.5")
+    check_gate(database, prefect_home, third)
+
+
+def run_again(folder: Path, corpus: Path, environment: dict[str, str], *more: str) -> str:
+    """Another run in the same place; returns what it says."""
+    command = [*command_of(folder, corpus), *more]
+    done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, timeout=1500)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout + done.stderr
 
 
 def evaluate(folder: Path, environment: dict[str, str], *options: str) -> subprocess.CompletedProcess[str]:

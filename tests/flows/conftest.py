@@ -9,15 +9,13 @@ import pytest
 from mlflow import MlflowClient
 
 from flows import tracking
-from flows.migration import up_to_date
+from tests.shared import new_database_file
 
 
 @pytest.fixture(scope="session")
 def new_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A SQLite file with MLflow's tables and nothing in them, to be copied: making one takes seconds."""
-    file = tmp_path_factory.mktemp("tables") / "mlflow.db"
-    with up_to_date(f"sqlite:///{file}"):
-        return file
+    """A SQLite file with MLflow's tables and nothing in them, to be copied."""
+    return new_database_file(tmp_path_factory)
 
 
 @pytest.fixture

@@ -36,7 +36,7 @@ STAGES = ("baseline", "augmentation", "embedding", "diffusion", "synthesis", "re
 
 @pytest.fixture(scope="module")
 def chain(tmp_path_factory: pytest.TempPathFactory) -> Chain:
-    return whole_chain(tmp_path_factory.getbasetemp())
+    return whole_chain(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")

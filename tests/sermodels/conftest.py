@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from tests.shared import made_once
+
 PACKS = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 
 WriteWav = Callable[..., Path]
@@ -37,9 +39,11 @@ def real_corpora_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     unpack = PACKS / "unpack"
     if not unpack.is_file():
         pytest.skip(f"the packed corpora are not at {PACKS}")
-    folder = tmp_path_factory.mktemp("corpora")
-    subprocess.run([sys.executable, str(unpack), str(folder)], check=True, capture_output=True)
-    return folder
+
+    def unpacked(folder: Path) -> None:
+        subprocess.run([sys.executable, str(unpack), str(folder)], check=True, capture_output=True)
+
+    return made_once(tmp_path_factory, "corpora", unpacked)
 
 
 @pytest.fixture

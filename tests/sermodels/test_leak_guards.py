@@ -22,7 +22,7 @@ from tests.sermodels.tiny_chain import Chain, copy_workspace, whole_chain
 
 @pytest.fixture(scope="module")
 def chain(tmp_path_factory: pytest.TempPathFactory) -> Chain:
-    return whole_chain(tmp_path_factory.getbasetemp())
+    return whole_chain(tmp_path_factory)
 
 
 def elsewhere(chain: Chain, workspace: Path, *stages: str) -> RunContext:

@@ -23,7 +23,7 @@ TOLERANCE = 1e-4
 
 @pytest.fixture(scope="module")
 def chain(tmp_path_factory: pytest.TempPathFactory) -> Chain:
-    return whole_chain(tmp_path_factory.getbasetemp())
+    return whole_chain(tmp_path_factory)
 
 
 def context_of(chain: Chain, workspace: Path, config: Config) -> RunContext:

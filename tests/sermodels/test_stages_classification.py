@@ -24,7 +24,7 @@ STAGES = {"baseline": "A", "augmentation": "B", "retraining": "C", "oversampling
 
 @pytest.fixture(scope="module")
 def chain(tmp_path_factory: pytest.TempPathFactory) -> Chain:
-    return whole_chain(tmp_path_factory.getbasetemp())
+    return whole_chain(tmp_path_factory)
 
 
 def predictions(stage: StageResult, part: str) -> list[dict[str, str]]:

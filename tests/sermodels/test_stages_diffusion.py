@@ -20,7 +20,7 @@ from tests.sermodels.tiny_chain import Chain, training_log_mels, whole_chain
 
 @pytest.fixture(scope="module")
 def chain(tmp_path_factory: pytest.TempPathFactory) -> Chain:
-    return whole_chain(tmp_path_factory.getbasetemp())
+    return whole_chain(tmp_path_factory)
 
 
 def test_the_embedding_stage_holds_vectors_centroids_figures_and_a_picture(chain: Chain) -> None:

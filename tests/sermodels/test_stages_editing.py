@@ -16,7 +16,7 @@ STRENGTHS = (0.01, 1.0)
 
 @pytest.fixture(scope="module")
 def chain(tmp_path_factory: pytest.TempPathFactory) -> Chain:
-    return whole_chain(tmp_path_factory.getbasetemp())
+    return whole_chain(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")

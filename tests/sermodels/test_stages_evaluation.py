@@ -18,7 +18,7 @@ from tests.sermodels.tiny_chain import Chain, whole_chain
 
 @pytest.fixture(scope="module")
 def chain(tmp_path_factory: pytest.TempPathFactory) -> Chain:
-    return whole_chain(tmp_path_factory.getbasetemp())
+    return whole_chain(tmp_path_factory)
 
 
 def recordings(chain: Chain, part: str) -> list[Utterance]:

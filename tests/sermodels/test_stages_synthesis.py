@@ -17,7 +17,7 @@ from tests.sermodels.tiny_chain import Chain, changed, copy_workspace, results_o
 
 @pytest.fixture(scope="module")
 def chain(tmp_path_factory: pytest.TempPathFactory) -> Chain:
-    return whole_chain(tmp_path_factory.getbasetemp())
+    return whole_chain(tmp_path_factory)
 
 
 def files_of(stage: StageResult) -> set[str]:

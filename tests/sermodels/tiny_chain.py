@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 
 from sermodels.config import Config
 from sermodels.stages.caching import run_caching, run_splitting
@@ -20,6 +22,7 @@ from sermodels.stages.synthesis import run_synthesis
 from sermodels.store import COMPLETE, StageResult
 from sermodels.training import EpochRecord
 from tests.sermodels.tiny import tiny_config, write_corpus
+from tests.shared import made_once
 
 SAVED_AFTER_S = 20.5
 """A little longer than stages wait between two saves of their state."""
@@ -46,11 +49,20 @@ def start(config: Config, workspace: Path) -> RunContext:
     return RunContext(config, workspace, prepared, run_splitting(config, workspace, prepared)[0])
 
 
+def whole_chain(factory: pytest.TempPathFactory) -> Chain:
+    """All stages in their order, made once."""
+    return _read_chain(made_once(factory, "chain", _make_chain))
+
+
 @cache
-def whole_chain(folder: Path) -> Chain:
-    """All stages in their order, once for each folder."""
-    write_corpus(folder / "tiny-data")
-    return run_chain(tiny_config(folder / "tiny-data"), folder / "tiny-workspace")
+def _read_chain(folder: Path) -> Chain:
+    return TypeAdapter(Chain).validate_json((folder / "chain.json").read_bytes())
+
+
+def _make_chain(folder: Path) -> None:
+    write_corpus(folder / "data")
+    chain = run_chain(tiny_config(folder / "data"), folder / "workspace")
+    (folder / "chain.json").write_bytes(TypeAdapter(Chain).dump_json(chain))
 
 
 def run_chain(config: Config, workspace: Path) -> Chain:

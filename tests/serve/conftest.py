@@ -14,6 +14,7 @@ from sermodels.embedding import EmotionEmbeddings
 from serve.bundle import ModelVersion, Provenance
 from serve.export.bundle_writer import Sources, write_bundle
 from serve.settings import Settings
+from tests.shared import made_once
 
 CONFIG = Config.model_validate(
     {
@@ -70,29 +71,36 @@ def provenance(*, split: str = "fold 0", diffusion: bool = True) -> Provenance:
 @pytest.fixture(scope="session")
 def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """The classifier's and the diffusion model's checkpoints of `bundle_folder`."""
-    folder = tmp_path_factory.mktemp("checkpoints")
-    return small_classifier(folder), small_diffusion(folder)
+
+    def make(folder: Path) -> None:
+        small_classifier(folder)
+        small_diffusion(folder)
+
+    folder = made_once(tmp_path_factory, "checkpoints", make)
+    return folder / "classifier.safetensors", folder / "denoiser.safetensors"
 
 
 @pytest.fixture(scope="session")
 def bundle_folder(tmp_path_factory: pytest.TempPathFactory, checkpoints: tuple[Path, Path]) -> Path:
     """A complete bundle; copy it before changing anything in it."""
-    folder = tmp_path_factory.mktemp("bundle") / "champion"
-    classifier, diffusion = checkpoints
-    metrics = {"test_uar": 0.5, "development_uar": 0.6}
-    write_bundle(Sources(classifier, diffusion, CONFIG, provenance(), metrics), folder, say=lambda text: None)
-    return folder
+    sources = Sources(*checkpoints, CONFIG, provenance(), {"test_uar": 0.5, "development_uar": 0.6})
+
+    def write(folder: Path) -> None:
+        write_bundle(sources, folder / "champion", say=lambda text: None)
+
+    return made_once(tmp_path_factory, "bundle", write) / "champion"
 
 
 @pytest.fixture(scope="session")
 def challenger_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle with another classifier and no diffusion model."""
-    folder = tmp_path_factory.mktemp("challenger")
-    checkpoint = small_classifier(folder, seed=1)
-    metrics = {"test_uar": 0.45, "development_uar": 0.5}
-    sources = Sources(checkpoint, None, CONFIG, provenance(diffusion=False), metrics)
-    write_bundle(sources, folder / "challenger", say=lambda text: None)
-    return folder / "challenger"
+
+    def write(folder: Path) -> None:
+        checkpoint, metrics = small_classifier(folder, seed=1), {"test_uar": 0.45, "development_uar": 0.5}
+        sources = Sources(checkpoint, None, CONFIG, provenance(diffusion=False), metrics)
+        write_bundle(sources, folder / "challenger", say=lambda text: None)
+
+    return made_once(tmp_path_factory, "challenger", write) / "challenger"
 
 
 @pytest.fixture(scope="session")
