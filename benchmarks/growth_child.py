@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from benchmarks.fresh import fresh_classifier, fresh_diffusion
-from sermodels.cache import cache_path, read_log_mel
+from sermodels.cache import read_log_mels
 from sermodels.clips import ClipSet
 from sermodels.config import Config
 from sermodels.corpora import load_corpus
@@ -32,7 +32,7 @@ def synthesis(config: Config, folder: Path) -> None:
 def training(config: Config, folder: Path) -> None:
     """One epoch of the classifier on the log-mels that caching left in `folder`."""
     utterances, cache = load_corpus(config.corpus).utterances, cache_folder(folder)
-    log_mels = [read_log_mel(cache_path(cache, one, config.front_end)) for one in utterances]
+    log_mels = read_log_mels(cache, utterances, config.front_end)
     labels = [config.corpus.emotions.index(one.emotion) for one in utterances]
     clips = ClipSet.from_config(log_mels, labels, config.clip, config.front_end)
     data = replace(everything(clips, config), development=np.arange(2))

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from flows import registry, tracking
 from flows.export import split_recordings
 from flows.registry import RegisteredVersion
-from sermodels.cache import cache_log_mels, cache_path, read_log_mel
+from sermodels.cache import cache_log_mels, read_log_mels
 from sermodels.checkpoint import load_tensors
 from sermodels.config import Config, FrontEndConfig
 from sermodels.corpora.utterance import Utterance
@@ -51,11 +51,8 @@ def _statistics(training: list[Utterance], front_end: FrontEndConfig, workspace:
     cache = cache_folder(workspace)
     report = cache_log_mels(training, front_end, cache)
     lost = {identifier for identifier, _ in report.unreadable}
-    rows = [
-        log_mel_statistics(read_log_mel(cache_path(cache, utterance, front_end)), front_end)
-        for utterance in training
-        if utterance.identifier not in lost
-    ]
+    readable = [utterance for utterance in training if utterance.identifier not in lost]
+    rows = [log_mel_statistics(log_mel, front_end) for log_mel in read_log_mels(cache, readable, front_end)]
     if not rows:
         raise DriftError(
             f"{cache}: holds no log-mel of the training clips, and the recordings are not on this machine; "

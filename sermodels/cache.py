@@ -115,6 +115,11 @@ def read_log_mel(path: Path) -> NDArray[np.float16]:
     return log_mel
 
 
+def read_log_mels(folder: Path, utterances: Iterable[Utterance], config: FrontEndConfig) -> list[NDArray[np.float16]]:
+    """The cached log-mels of recordings, as `read_log_mel`. Raises StorageError."""
+    return [read_log_mel(path) for path in cache_paths(folder, utterances, config)]
+
+
 def write_log_mel(path: Path, log_mel: NDArray[np.floating]) -> None:
     """Store a log-mel as float16, atomically: silence, which is level, takes next to nothing. Raises StorageError."""
     array, content = BytesIO(), BytesIO()

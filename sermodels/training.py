@@ -105,6 +105,7 @@ def train_classifier(
         state.restore(checkpoint)
     frozen = _frozen(classifier, data, config) if augmentation is None and data.clip.crop == "start" else None
     step = GraphedStep(partial(_step, state, config, frozen), data.clips.values.device)
+    training = _Training(state, data, config, augmentation, seed, frozen, step)
     for record in state.history:
         on_epoch(record)
     saved_at = time.monotonic()
@@ -115,7 +116,7 @@ def train_classifier(
     for epoch in progress:
         if epoch - state.best_epoch > config.patience:
             break
-        state.note(_run_epoch(state, data, config, augmentation, seed, epoch, frozen, step), config.keep)
+        state.note(_run_epoch(training, epoch), config.keep)
         progress.set_postfix(
             {name: f"{value:.3f}" for name, value in state.history[-1].items() if name in ("train/loss", "val/uar")}
         )
@@ -151,28 +152,35 @@ def learning_rate_factor(step: int, total: int, warmup_fraction: float) -> float
     return 0.5 * (1.0 + math.cos(math.pi * (step - warmup) / max(1.0, total - warmup)))
 
 
-def _run_epoch(
-    state: TrainingState,
-    data: TrainingData,
-    config: TrainingConfig,
-    augmentation: AugmentationConfig | None,
-    seed: int,
-    epoch: int,
-    frozen: FrozenFeatures | None,
-    take_step: GraphedStep,
-) -> EpochRecord:
+@dataclass(frozen=True)
+class _Training:
+    """What stays the same through all epochs."""
+
+    state: TrainingState
+    data: TrainingData
+    config: TrainingConfig
+    augmentation: AugmentationConfig | None
+    seed: int
+    frozen: FrozenFeatures | None
+    take_step: GraphedStep
+
+
+def _run_epoch(training: _Training, epoch: int) -> EpochRecord:
     """One epoch of optimiser steps and its figures on the development clips."""
-    batches = epoch_batches(data, config.batch_size, seed, epoch, config.epochs)
+    state, data, config, frozen = training.state, training.data, training.config, training.frozen
+    batches = epoch_batches(data, config.batch_size, training.seed, epoch, config.epochs)
     total = config.epochs * len(batches)
     device, losses, right = data.clips.values.device, [], []
     state.classifier.train()
     for step, indices in enumerate(tqdm(batches, desc=f"epoch {epoch}", leave=False, unit="batch", disable=None)):
         rate = config.learning_rate * learning_rate_factor(epoch * len(batches) + step, total, config.warmup_fraction)
         set_rate(state.optimizer, rate)
-        key = (seed, epoch, step)
-        inputs = _inputs(state.classifier, data, augmentation, indices, generator(*key), batched=frozen is None)
+        key = (training.seed, epoch, step)
+        inputs = _inputs(
+            state.classifier, data, training.augmentation, indices, generator(*key), batched=frozen is None
+        )
         torch.manual_seed(torch_seed(*key) + ranks.rank())  # dropout draws from torch's global generator
-        loss, correct = take_step(inputs)
+        loss, correct = training.take_step(inputs)
         if config.ema_decay > 0 or step == len(batches) - 1:  # without a decay it is the network as the epoch leaves it
             state.average.update(config.ema_decay, epoch * len(batches) + step)
         losses.append(loss * len(indices))

@@ -18,7 +18,7 @@ from benchmarks.flops import torch_flops
 from benchmarks.measure import alternate, timed
 from benchmarks.rows import Measured, Row, row
 from sermodels.audio import read_waveform
-from sermodels.cache import cache_path, read_log_mel
+from sermodels.cache import read_log_mels
 from sermodels.config import Config
 from sermodels.corpora import Utterance
 from sermodels.features import LogMel
@@ -92,16 +92,16 @@ def _cold(bench: Bench, config: Config, pool: Pool) -> tuple[dict[str, list[floa
 def _check(utterances: Sequence[Utterance], config: Config, workspace: Path) -> float:
     """Raise DisagreementError unless the cached log-mels are librosa's; returns the largest difference in dB."""
     chosen = utterances[:: -(-len(utterances) // CHECKED_CLIPS)]
-    cache = cache_folder(workspace)
+    cached = read_log_mels(cache_folder(workspace), chosen, config.front_end)
     return max(
         require_close(
             f"log-mel of {one.identifier}",
-            read_log_mel(cache_path(cache, one, config.front_end)),
+            ours,
             log_mel(one.path, config.front_end),
             tolerance=TOLERANCE_DB,
             unit="dB",
         )
-        for one in chosen
+        for one, ours in zip(chosen, cached, strict=True)
     )
 
 

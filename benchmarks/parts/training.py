@@ -20,7 +20,7 @@ from benchmarks.fresh import fresh_classifier
 from benchmarks.machine import matrix_rate
 from benchmarks.measure import alternate
 from benchmarks.rows import Measured, Row, row
-from sermodels.cache import cache_log_mels, cache_path, read_log_mel
+from sermodels.cache import cache_log_mels, read_log_mels
 from sermodels.classifier import Classifier
 from sermodels.clips import ClipSet, frames_of, statistics_of
 from sermodels.config import Config
@@ -100,7 +100,7 @@ def prepare(bench: Bench, device: str) -> Case:
     cache = bench.scratch / "training-cache"
     cache_log_mels(chosen, config.front_end, cache)
     chosen = [*chosen[:-2] * (bench.sizes.training_copies_cuda if device == "cuda" else 1), *chosen[-2:]]
-    log_mels = [read_log_mel(cache_path(cache, one, config.front_end)) for one in chosen]
+    log_mels = read_log_mels(cache, chosen, config.front_end)
     labels = [config.corpus.emotions.index(one.emotion) for one in chosen]
     clips = ClipSet.from_config(log_mels, labels, config.clip, config.front_end).to(torch.device(device))
     places = np.arange(len(chosen))

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from sermodels.cache import CacheReport, cache_log_mels, cache_path, read_log_mel
+from sermodels.cache import CacheReport, cache_log_mels, read_log_mels
 from sermodels.config import Config
 from sermodels.corpora import load_corpus
 from sermodels.corpora.utterance import Corpus, Utterance
@@ -53,7 +53,7 @@ def _describe(corpus: Corpus, report: CacheReport, config: Config, cache: Path, 
         "utterances": [utterance_json(utterance) for utterance in corpus.utterances],
     }
     examples = [_examples(corpus.utterances, emotion) for emotion in config.corpus.emotions]
-    rows = [[read_log_mel(cache_path(cache, u, config.front_end)) for u in row] for row in examples]
+    rows = [read_log_mels(cache, row, config.front_end) for row in examples]
     save_figure(log_mel_grid(rows, config.corpus.emotions, config.front_end, "Recordings"), folder / "recordings.png")
     write_json(folder / "corpus.json", value)
 

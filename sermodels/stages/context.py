@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sermodels.cache import cache_paths, read_log_mel
+from sermodels.cache import read_log_mels
 from sermodels.clips import ClipSet
 from sermodels.config import Config, FrontEndConfig
 from sermodels.corpora.utterance import Utterance
@@ -78,7 +78,7 @@ def _log_mels(
     utterances: tuple[Utterance, ...], cache: Path, front_end: FrontEndConfig
 ) -> tuple[NDArray[np.float16], ...]:
     """All log-mels of a prepared corpus, read once for all stages of a process."""
-    return tuple(read_log_mel(path) for path in cache_paths(cache, utterances, front_end))
+    return tuple(read_log_mels(cache, utterances, front_end))
 
 
 def cache_folder(workspace: Path) -> Path:

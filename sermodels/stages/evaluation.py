@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from sermodels.cache import cache_log_mels, cache_paths, read_log_mel
+from sermodels.cache import cache_log_mels, read_log_mels
 from sermodels.classifier_checkpoint import load_classifier
 from sermodels.clips import ClipSet
 from sermodels.config import Config
@@ -50,7 +50,7 @@ def predict_recordings(
     readable = [utterance for utterance in utterances if utterance.identifier not in lost]
     if lost and not (skip_unreadable and readable):
         raise AudioError(report.message())
-    log_mels = [read_log_mel(path) for path in cache_paths(cache, readable, config.front_end)]
+    log_mels = read_log_mels(cache, readable, config.front_end)
     labels = [classifier.labels.index(utterance.emotion) for utterance in readable]
     data = everything(ClipSet.from_config(log_mels, labels, config.clip, config.front_end).to(best_device()), config)
     probabilities = predict(classifier.to(best_device()), data, data.training, config.training)
