@@ -84,7 +84,7 @@ class Service:
         self._decoder.start()
         try:
             await self._models.start()
-        except ServeError:
+        except BaseException:
             await self.stop()
             raise
         self.ready = True

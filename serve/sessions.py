@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import threading
+import time
 import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -63,7 +64,9 @@ class Session:
         """Load the graph, once. Raises BundleError when that fails, DeviceError when it does not run on `device`."""
         with self._opening:
             if self._opened is None:
+                began = time.perf_counter()
                 self._opened = self._load()
+                _log.info("%s loaded in %.2f s", self._path.name, time.perf_counter() - began)
             return self._opened
 
     @cached_property
