@@ -28,6 +28,8 @@ class Draw:
     number: int
 
 
+AT_ONCE_ON_CPU = 16
+"""Clips whose layers fit the cores' caches: a tenth faster than 50 at once, to the same clips."""
 OriginalsOf = Callable[[Sequence[Draw]], LogMelBatch]
 """The real clip that each draw starts from, z-scored, shape (batch, mel, frame)."""
 
@@ -106,10 +108,24 @@ def synthesize(
         path = folder / name
         if not is_cached(path):
             given = originals(draws) if originals else None
-            log_mels = sample_log_mels(model, draws, config, seed=seed, originals=given)
-            write_log_mel(path, log_mels.cpu().numpy())
+            write_log_mel(path, _sample_in_pieces(model, draws, config, seed, given).cpu().numpy())
         on_progress(done / len(own))
     return [draw for draws in shards.values() for draw in draws]
+
+
+def _sample_in_pieces(
+    model: DiffusionModel, draws: list[Draw], config: SynthesisConfig, seed: int, originals: LogMelBatch | None
+) -> LogMelBatch:
+    """`sample_log_mels`, on a CPU a few clips at a time."""
+    at_once = AT_ONCE_ON_CPU if model.mean.device.type == "cpu" else len(draws)
+    pieces = [slice(start, start + at_once) for start in range(0, len(draws), at_once)]
+    given = [None if originals is None else originals[piece] for piece in pieces]
+    return torch.cat(
+        [
+            sample_log_mels(model, draws[piece], config, seed=seed, originals=some)
+            for piece, some in zip(pieces, given, strict=True)
+        ]
+    )
 
 
 def shards_of(emotions: int, config: SynthesisConfig) -> dict[str, list[Draw]]:
