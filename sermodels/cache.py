@@ -51,13 +51,8 @@ class CacheReport:
         return "\n".join(lines)
 
 
-def cache_path(folder: Path, utterance: Utterance, config: FrontEndConfig) -> Path:
-    """Where the log-mel of a recording lies: the name is a hash of its content and the front end's config."""
-    return cache_paths(folder, [utterance], config)[0]
-
-
 def cache_paths(folder: Path, utterances: Iterable[Utterance], config: FrontEndConfig) -> list[Path]:
-    """Where the log-mels of recordings lie."""
+    """Where the log-mels of recordings lie: a name is a hash of the content and the front end's config."""
     front_end = canonical_json(config.model_dump())
     texts = (f'[{CACHE_VERSION},"{utterance.sha256}",{front_end}]' for utterance in utterances)
     keys = (hashlib.sha256(text.encode()).hexdigest() for text in texts)

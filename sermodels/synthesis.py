@@ -108,24 +108,23 @@ def synthesize(
         path = folder / name
         if not is_cached(path):
             given = originals(draws) if originals else None
-            write_log_mel(path, _sample_in_pieces(model, draws, config, seed, given).cpu().numpy())
+            write_log_mel(path, _sample_in_pieces(model, draws, config, seed, given))
         on_progress(done / len(own))
     return [draw for draws in shards.values() for draw in draws]
 
 
 def _sample_in_pieces(
-    model: DiffusionModel, draws: list[Draw], config: SynthesisConfig, seed: int, originals: LogMelBatch | None
-) -> LogMelBatch:
+    model: DiffusionModel, draws: Sequence[Draw], config: SynthesisConfig, seed: int, originals: LogMelBatch | None
+) -> NDArray[np.float32]:
     """`sample_log_mels`, on a CPU a few clips at a time."""
     at_once = AT_ONCE_ON_CPU if model.mean.device.type == "cpu" else len(draws)
-    pieces = [slice(start, start + at_once) for start in range(0, len(draws), at_once)]
-    given = [None if originals is None else originals[piece] for piece in pieces]
-    return torch.cat(
-        [
-            sample_log_mels(model, draws[piece], config, seed=seed, originals=some)
-            for piece, some in zip(pieces, given, strict=True)
-        ]
-    )
+    pieces = []
+    for start in range(0, len(draws), at_once):
+        end = start + at_once
+        given = originals[start:end] if originals is not None else None
+        pieces.append(sample_log_mels(model, draws[start:end], config, seed=seed, originals=given))
+    log_mels: NDArray[np.float32] = torch.cat(pieces).cpu().numpy()
+    return log_mels
 
 
 def shards_of(emotions: int, config: SynthesisConfig) -> dict[str, list[Draw]]:
@@ -160,6 +159,6 @@ def draw_log_mels(
     log_mels: list[NDArray[np.float32]] = []
     for start in tqdm(range(0, len(draws), config.batch_size), desc="synthesis", unit="batch"):
         batch = draws[start : start + config.batch_size]
-        log_mels += list(sample_log_mels(model, batch, config, seed=seed).cpu().numpy())
+        log_mels += list(_sample_in_pieces(model, batch, config, seed, None))
         on_progress(len(log_mels) / len(draws))
     return log_mels

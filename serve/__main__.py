@@ -33,7 +33,7 @@ def serve(options: argparse.Namespace) -> None:
     from serve.settings import Settings
 
     service = Service.load(options.bundle, challenger=options.challenger, settings=Settings.from_environment())
-    from serve.server import run_server  # takes half a second, in which the models are opened
+    from serve.server import run_server  # takes half a second, in which the classifier's graph is loaded
 
     run_server(service, host=options.host, port=options.port, with_demo=options.demo)
 

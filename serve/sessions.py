@@ -69,6 +69,11 @@ class Session:
                 _log.info("%s loaded in %.2f s", self._path.name, time.perf_counter() - began)
             return self._opened
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it is loaded, so that nobody waits for it."""
+        return self._opened is not None
+
     @cached_property
     def inputs(self) -> tuple[TensorSpec, ...]:
         """What it takes, in order; those with a default last."""
@@ -128,7 +133,8 @@ class ModelIO:
 
     async def open(self) -> None:
         """Load the graph in a thread, so that nobody else waits for its inputs and outputs. Raises BundleError."""
-        await asyncio.to_thread(self.session.open)
+        if not self.session.is_open:
+            await asyncio.to_thread(self.session.open)
 
 
 def choose_device(wanted: Device) -> Literal["cpu", "cuda"]:

@@ -8,8 +8,6 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from flows.migration import up_to_date
-
 
 def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
     """The folder of this name that `make` filled, whoever asked first; others only read it."""
@@ -29,6 +27,8 @@ def new_database_file(factory: pytest.TempPathFactory) -> Path:
     """A SQLite file with MLflow's tables and nothing in them, to be copied: making one takes seconds."""
 
     def make(folder: Path) -> None:
+        from flows.migration import up_to_date  # with MLflow, which tests of `sermodels` do without
+
         with up_to_date(f"sqlite:///{folder / 'mlflow.db'}"):
             pass
 

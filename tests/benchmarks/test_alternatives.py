@@ -14,7 +14,7 @@ from benchmarks.alternatives.pixel_diffusion import CHANNELS, EMOTIONS, sampling
 from benchmarks.alternatives.pixel_unet import PixelUNet
 from benchmarks.context import Bench
 from benchmarks.parts import features, training
-from sermodels.cache import cache_path
+from sermodels.cache import cache_paths
 from sermodels.stages.caching import run_caching
 from sermodels.stages.context import cache_folder
 
@@ -31,7 +31,7 @@ def test_librosas_log_mels_are_those_of_the_caching_stage(bench: Bench, tmp_path
 @ignore_old_modules
 def test_another_log_mel_in_the_cache_is_a_disagreement(bench: Bench, tmp_path: Path) -> None:
     run_caching(bench.config, tmp_path, skip_unreadable=False)
-    first, second = (cache_path(cache_folder(tmp_path), u, bench.config.front_end) for u in bench.utterances[:2])
+    first, second = cache_paths(cache_folder(tmp_path), bench.utterances[:2], bench.config.front_end)
     first.write_bytes(second.read_bytes())
     with pytest.raises(DisagreementError, match=bench.utterances[0].identifier):
         features._check(bench.utterances, bench.config, tmp_path)

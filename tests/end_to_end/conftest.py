@@ -94,6 +94,14 @@ def command_of(folder: Path, corpus: Path) -> list[str]:
     return [sys.executable, "-m", "flows", "run", *options]
 
 
+def run_flow(folder: Path, corpus: Path, environment: dict[str, str], *more: str) -> str:
+    """A tiny run in this folder, to its good end; returns what it says."""
+    command = [*command_of(folder, corpus), *more]
+    done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, timeout=1500)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout + done.stderr
+
+
 def figures(workspace: Path) -> dict[str, str]:
     """What each stage measured, and every prediction."""
     files = [*workspace.glob("stages/*/figures.json"), *workspace.glob("stages/*/predictions-*.csv")]
@@ -130,12 +138,8 @@ def whole_run(tmp_path_factory: pytest.TempPathFactory, corpus: Path, prefect_ap
     """The tiny run on a database that is not there yet, made once."""
 
     def make(folder: Path) -> None:
-        environment = environment_of(folder, prefect_api, prefect_home)
-        done = subprocess.run(
-            command_of(folder, corpus), env=environment, cwd=folder, capture_output=True, text=True, timeout=1500
-        )
-        assert done.returncode == 0, done.stderr[-3000:]
-        run = WholeRun(folder, prefect_home, done.stdout + done.stderr, figures(folder / "workspace"))
+        output = run_flow(folder, corpus, environment_of(folder, prefect_api, prefect_home))
+        run = WholeRun(folder, prefect_home, output, figures(folder / "workspace"))
         (folder / "run.json").write_bytes(TypeAdapter(WholeRun).dump_json(run))
 
     folder = made_once(tmp_path_factory, "whole-run", make)

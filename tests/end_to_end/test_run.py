@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run as MlflowRun
 
 from flows.served import fetch_bundle
-from tests.end_to_end.conftest import WholeRun, command_of, environment_of
+from tests.end_to_end.conftest import WholeRun, environment_of, run_flow
 
 CLASSIFIERS = ("baseline", "augmentation", "retraining", "oversampling")
 STAGES = {"caching", "embedding", "diffusion", "synthesis", "editing", *CLASSIFIERS, "gate", "export"}
@@ -56,18 +56,10 @@ def test_a_run_and_its_rerun(whole_run: WholeRun, prefect_api: str, prefect_home
     check_prefect(whole_run)
     check_output(whole_run.output, folder)
     check_evaluation(folder, corpus, environment)
-    run_again(folder, corpus, environment)
+    run_flow(folder, corpus, environment)
     check_rerun(database, parent, children)
-    third = run_again(folder, corpus, environment, "--overrides=augmentation.probability=0.5")
+    third = run_flow(folder, corpus, environment, "--overrides=augmentation.probability=0.5")
     check_gate(database, prefect_home, third)
-
-
-def run_again(folder: Path, corpus: Path, environment: dict[str, str], *more: str) -> str:
-    """Another run in the same place; returns what it says."""
-    command = [*command_of(folder, corpus), *more]
-    done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, timeout=1500)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout + done.stderr
 
 
 def evaluate(folder: Path, environment: dict[str, str], *options: str) -> subprocess.CompletedProcess[str]:

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from sermodels.audio import read_waveform
-from sermodels.cache import CacheReport, cache_log_mels, cache_path, is_cached, read_log_mel, write_log_mel
+from sermodels.cache import CacheReport, cache_log_mels, cache_paths, is_cached, read_log_mel, write_log_mel
 from sermodels.config import FrontEndConfig
 from sermodels.corpora.utterance import Utterance
 from sermodels.errors import StorageError
@@ -61,7 +61,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def entries(clips: Sequence[Utterance], folder: Path) -> list[Path]:
-    return [cache_path(folder, clip, TINY) for clip in clips]
+    return cache_paths(folder, clips, TINY)
 
 
 def test_an_entry_is_the_log_mel_of_its_recording(tmp_path: Path, make_clips: MakeClips) -> None:
@@ -238,7 +238,7 @@ def test_a_full_disk_is_named_and_with_space_it_goes_on(tmp_path: Path, make_cli
         ballast = fill(disk, leave=80_000)
         with pytest.raises(StorageError, match=r"\.npz: the disk is full; free some space"):
             cache_log_mels(clips, config, disk / "cache", workers=2)
-        whole = [is_cached(cache_path(disk / "cache", clip, config)) for clip in clips]
+        whole = [is_cached(path) for path in cache_paths(disk / "cache", clips, config)]
         assert 0 < sum(whole) < 20
         assert len(contents(disk / "cache")) == sum(whole)
         ballast.unlink()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sermodels import known
-from sermodels.cache import cache_path
+from sermodels.cache import cache_paths
 from sermodels.corpora import folder as folder_module
 from sermodels.files import sha256_of_file
 from sermodels.known import KnownFiles
@@ -130,7 +130,7 @@ def test_a_corpus_that_did_not_change_is_not_read_again(tmp_path: Path, monkeypa
     second, report = run_caching(config, workspace, skip_unreadable=False)
     assert (read, report.computed, second.key) == ([], 0, first.key)
 
-    damaged = cache_path(cache_folder(workspace), recordings[0], config.front_end)
+    damaged = cache_paths(cache_folder(workspace), recordings, config.front_end)[0]
     damaged.write_bytes(damaged.read_bytes()[:-30])
     copied, replaced = recordings[1].path, recordings[2].path
     before = replaced.stat()

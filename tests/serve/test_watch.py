@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from sermodels.cache import cache_log_mels, cache_path, read_log_mel
+from sermodels.cache import cache_log_mels, read_log_mels
 from sermodels.corpora.utterance import Utterance
 from sermodels.files import sha256_of_file
 from sermodels.log_mel_statistics import STATISTICS, log_mel_statistics
@@ -86,7 +86,8 @@ def test_a_served_recording_is_described_as_the_cache_describes_it(folder: Path,
     sha256 = sha256_of_file(example)
     clip = Utterance(identifier="a", path=example, sha256=sha256, corpus="c", speaker="s", sex="f", emotion="fear")
     cache_log_mels([clip], CONFIG.front_end, tmp_path)
-    cached = log_mel_statistics(read_log_mel(cache_path(tmp_path, clip, CONFIG.front_end)), CONFIG.front_end)
+    (log_mel,) = read_log_mels(tmp_path, [clip], CONFIG.front_end)
+    cached = log_mel_statistics(log_mel, CONFIG.front_end)
     served = records_in(folder)[0]["statistics"]
     assert served == pytest.approx(cached, rel=1e-3, abs=0.01)
 
