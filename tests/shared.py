@@ -10,7 +10,7 @@ from filelock import FileLock
 
 
 def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
-    """The folder of this name that `make` filled, whoever asked first; others only read it."""
+    """The folder of this name that `make` filled, whoever asked first; to change something, take a copy."""
     base = factory.getbasetemp()
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / f"shared-{name}"
     made = folder.with_name(f"{folder.name}.made")

@@ -125,7 +125,10 @@ def command(tmp_path: Path, corpus: Path) -> list[str]:
 
 @dataclass(frozen=True)
 class WholeRun:
-    """A run that nothing has disturbed: where it ran, on whose Prefect server, what it said and measured."""
+    """A run that nothing has disturbed: where it ran, on whose Prefect server, what it said and measured.
+
+    One test goes on in the folder; the others have what is kept here.
+    """
 
     folder: Path
     prefect_home: Path

@@ -13,22 +13,15 @@ from sermodels.clips import statistics_of
 from sermodels.errors import SplitError
 from sermodels.files import read_json, write_json
 from sermodels.stages.classification import BASELINE, RETRAINING, check_statistics, run_classification
-from sermodels.stages.context import RunContext
 from sermodels.stages.diffusion import run_diffusion
 from sermodels.stages.embedding import VECTORS_FILE, run_embedding
 from sermodels.store import StageResult
-from tests.sermodels.tiny_chain import Chain, copy_workspace, whole_chain
+from tests.sermodels.tiny_chain import Chain, elsewhere, whole_chain
 
 
 @pytest.fixture(scope="module")
 def chain(tmp_path_factory: pytest.TempPathFactory) -> Chain:
     return whole_chain(tmp_path_factory)
-
-
-def elsewhere(chain: Chain, workspace: Path, *stages: str) -> RunContext:
-    """The chain's context in a workspace of its own, where things can be planted."""
-    copy_workspace(chain.context.workspace, workspace, *stages)
-    return replace(chain.context, workspace=workspace)
 
 
 def planted_stage(result: StageResult, folder: Path) -> StageResult:

@@ -174,10 +174,11 @@ def test_settings_of_other_stages_do_not_matter(chain: Chain) -> None:
     assert run_classification(context, BASELINE).reused
 
 
-def test_synthetic_clips_of_another_fold_are_refused_by_name(chain: Chain) -> None:
+def test_synthetic_clips_of_another_fold_are_refused_by_name(chain: Chain, tmp_path: Path) -> None:
+    copy_workspace(chain.context.workspace, tmp_path)
     config = changed(chain.config, "split", fold=1)
-    (path,) = run_splitting(config, chain.context.workspace, chain.context.prepared)
-    other = RunContext(config, chain.context.workspace, chain.context.prepared, path)
+    (path,) = run_splitting(config, tmp_path, chain.context.prepared)
+    other = RunContext(config, tmp_path, chain.context.prepared, path)
     tested = {*other.split().test, *other.split().development}
 
     with pytest.raises(SplitError) as raised:

@@ -1,6 +1,5 @@
 """Stages embedding and diffusion: fitted on the training clips alone, drawn as they learn, reused whole."""
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,7 @@ from sermodels.stages.diffusion import DENOISER_FILE, run_diffusion
 from sermodels.stages.embedding import EMBEDDINGS_FILE, run_embedding
 from sermodels.training import EpochRecord
 from tests.sermodels.tiny import EMOTIONS
-from tests.sermodels.tiny_chain import Chain, training_log_mels, whole_chain
+from tests.sermodels.tiny_chain import Chain, elsewhere, training_log_mels, whole_chain
 
 
 @pytest.fixture(scope="module")
@@ -124,11 +123,13 @@ def test_a_second_call_reports_history_and_pictures_again(chain: Chain) -> None:
 
 
 def test_a_damaged_denoiser_is_trained_again_to_the_same_weights(chain: Chain, tmp_path: Path) -> None:
-    path = chain.stages["diffusion"].folder / DENOISER_FILE
-    shutil.copy(path, tmp_path / "whole")
-    path.write_bytes(path.read_bytes()[:-1])
+    whole = chain.stages["diffusion"].folder / DENOISER_FILE
+    context = elsewhere(chain, tmp_path, "diffusion")
+    path = tmp_path / whole.relative_to(chain.context.workspace)
+    path.write_bytes(whole.read_bytes()[:-1])
 
-    again = run_diffusion(chain.context, chain.stages["embedding"])
+    again = run_diffusion(context, chain.stages["embedding"])
 
     assert not again.reused
-    assert path.read_bytes() == (tmp_path / "whole").read_bytes()
+    assert again.folder == path.parent
+    assert path.read_bytes() == whole.read_bytes()

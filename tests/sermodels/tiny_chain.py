@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -101,6 +101,12 @@ def copy_workspace(source: Path, target: Path, *stages: str) -> None:
     for stage in ("caching", "splitting", *stages):
         for folder in (path for path in (source / "stages").glob(f"{stage}-*") if path.is_dir()):
             shutil.copytree(folder, target / "stages" / folder.name)
+
+
+def elsewhere(chain: Chain, workspace: Path, *stages: str) -> RunContext:
+    """The chain's context in a workspace of its own, where things can be planted and damaged."""
+    copy_workspace(chain.context.workspace, workspace, *stages)
+    return replace(chain.context, workspace=workspace)
 
 
 def run_and_wait(stage: str, data_dir: str, workspace: str) -> None:
