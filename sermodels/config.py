@@ -87,11 +87,20 @@ class ClipConfig(Section):
     """`start`: cut and pad at the end. `random`: anywhere in training, centred in evaluation."""
     views: PositiveInt = 1
     """Places in time over which evaluation averages a clip's embedding; more than one needs `crop: random`."""
+    evaluation_s: PositiveFloat | None = None
+    """What evaluation hears of a clip at once, `duration_s` if None; another length needs `crop: random`."""
+
+    @property
+    def heard_s(self) -> float:
+        """What evaluation, and whoever serves the classifier, hears of a clip at once."""
+        return self.evaluation_s or self.duration_s
 
     @model_validator(mode="after")
-    def _views_have_places(self) -> "ClipConfig":
+    def _evaluation_has_places(self) -> "ClipConfig":
         if self.views > 1 and self.crop == "start":
             raise ValueError(f"views {self.views} need crop: random; with crop: start there is one place")
+        if self.evaluation_s is not None and self.crop == "start":
+            raise ValueError(f"evaluation_s {self.evaluation_s:g} needs crop: random; crop: start hears duration_s")
         return self
 
 
@@ -260,6 +269,16 @@ class Config(Section):
         """The sections as they identify what comes of them: a file of weights by its name, wherever it lies."""
         classifier = self.classifier.model_copy(update={"weights": Path(self.classifier.weights).name})
         return self.model_copy(update={"classifier": classifier}).model_dump(mode="json")
+
+    @model_validator(mode="after")
+    def _evaluation_keeps_the_scale_of_time(self) -> "Config":
+        """Clips of another length, resized to one size, would be faster or slower speech than what was learnt."""
+        if self.clip.evaluation_s is not None and self.classifier.image_size is not None:
+            raise ValueError(
+                f"clip.evaluation_s {self.clip.evaluation_s:g} needs classifier.image_size: null, not "
+                f"{list(self.classifier.image_size)}: resized, its frames would be another tempo than in training"
+            )
+        return self
 
     @model_validator(mode="after")
     def _unet_fits_the_log_mel(self) -> "Config":

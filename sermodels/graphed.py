@@ -88,7 +88,7 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
 
 
 def optimizer_options(rate: float, device: torch.device) -> dict[str, Any]:
-    """What torch's Adam and AdamW are given on this device: on a GPU one kernel for all parameters, fit for a graph."""
+    """What torch's Adam and AdamW are given on this device: one pass over all parameters, on a GPU fit for a graph."""
     if device.type != "cuda":
-        return {"lr": rate}
+        return {"lr": rate, "fused": True}
     return {"lr": torch.tensor(rate, device=device), "fused": True, "capturable": True}

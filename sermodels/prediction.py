@@ -45,14 +45,14 @@ def _embed(
 ) -> Tensor:
     """The mean embedding of each clip's views, batch by batch, in evaluation mode."""
     classifier.eval()
-    device = data.clips.values.device
+    device, frames = data.clips.values.device, data.evaluation_frames or data.frames
     embeddings = []
     for chunk in torch.from_numpy(indices).to(device).split(2 * config.batch_size):
-        offsets = data.clips.evaluation_offsets(chunk, data.frames, data.clip)
+        offsets = data.clips.evaluation_offsets(chunk, frames, data.clip)
         with autocast(device, config.precision):
             if frozen is not None:
                 views = [frozen.embed(chunk).float()]
             else:
-                views = [classifier.embed(data.clips.batch(chunk, place, data.frames)).float() for place in offsets.T]
+                views = [classifier.embed(data.clips.batch(chunk, place, frames)).float() for place in offsets.T]
         embeddings.append(torch.stack(views).mean(dim=0))
     return torch.cat(embeddings)

@@ -18,6 +18,7 @@ class TrainingData:
     """Clips on the device, and which of them are trained on and which choose the epoch.
 
     An epoch draws `clips_per_epoch` clips of `training` and of `extra`, synthetic or repeated ones, as `mixture` says.
+    Each has `frames` frames in training and `evaluation_frames`, or as many as in training, in evaluation.
     Without `development` clips the last epoch is the one that is kept.
     """
 
@@ -29,13 +30,20 @@ class TrainingData:
     clip: ClipConfig
     extra: Indices = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     mixture: RetrainingConfig = field(default_factory=RetrainingConfig)
+    evaluation_frames: int | None = None
 
 
 def everything(clips: ClipSet, config: Config) -> TrainingData:
     """All clips, to be predicted or embedded."""
     places = np.arange(len(clips))
     return TrainingData(
-        clips, places, places, len(places), frames_of(config.clip.duration_s, config.front_end), config.clip
+        clips,
+        places,
+        places,
+        len(places),
+        frames_of(config.clip.duration_s, config.front_end),
+        config.clip,
+        evaluation_frames=frames_of(config.clip.heard_s, config.front_end),
     )
 
 

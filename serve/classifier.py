@@ -45,7 +45,7 @@ class Classifier:
         """The emotion of a waveform (sample,). Raises InputError and, with `refuse`, BusyError."""
         _check(waveform)
         rate_hz, clip = self._front_end.sample_rate_hz, self.bundle.manifest.clip
-        bounds = window_bounds(len(waveform), sample_rate_hz=rate_hz, clip_duration_s=clip.duration_s)
+        bounds = window_bounds(len(waveform), sample_rate_hz=rate_hz, clip_duration_s=clip.heard_s)
         pieces = [waveform[first:end] for first, end in bounds] or [waveform]
         scored = await self._batcher.score(pieces, refuse=refuse)
         duration_s = len(waveform) / rate_hz

@@ -49,7 +49,13 @@ def tried(job: Job) -> dict[str, Any]:
     heard = heard[data.labels[heard] < SIX]
     classifier, _ = build_classifier(config, clips, training)
     fed = TrainingData(
-        clips, training, heard, len(training), frames_of(config.clip.duration_s, config.front_end), config.clip
+        clips,
+        training,
+        heard,
+        len(training),
+        frames_of(config.clip.duration_s, config.front_end),
+        config.clip,
+        evaluation_frames=frames_of(config.clip.heard_s, config.front_end),
     )
     history = train_classifier(
         classifier,

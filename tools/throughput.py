@@ -81,15 +81,19 @@ def measure_classifier(config: Config) -> dict[str, float]:
     """One optimiser step's forward and backward pass, and a pass without gradients."""
     classifier = fresh_classifier(config)
     classifier.freeze(())
-    frames = frames_of(config.clip.duration_s, config.front_end)
-    batch = random_clips(config).batch(torch.arange(BATCH), torch.zeros(BATCH, dtype=torch.int64), frames)
+    trained, heard = (
+        random_clips(config).batch(
+            torch.arange(BATCH), torch.zeros(BATCH, dtype=torch.int64), frames_of(duration_s, config.front_end)
+        )
+        for duration_s in (config.clip.duration_s, config.clip.heard_s)
+    )
 
     def train() -> None:
-        classifier.train()(batch).sum().backward()
+        classifier.train()(trained).sum().backward()
 
     @torch.inference_mode()
     def infer() -> None:
-        classifier.eval()(batch)
+        classifier.eval()(heard)
 
     size = sum(parameter.numel() for parameter in classifier.parameters())
     return {

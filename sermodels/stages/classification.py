@@ -128,6 +128,7 @@ def train_and_evaluate(
         clip=config.clip,
         extra=extra,
         mixture=config.retraining,
+        evaluation_frames=frames_of(config.clip.heard_s, config.front_end),
     )
     ranks.synchronize_statistics(classifier)
     history = train_classifier(

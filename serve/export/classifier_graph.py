@@ -39,7 +39,7 @@ class WaveformClassifier(nn.Module):
         super().__init__()
         self.front_end, self.classifier, self.clip = LogMel(front_end), classifier, clip
         self.hop_length, self.n_mels = front_end.hop_length, front_end.n_mels
-        self.frames = frames_of(clip.duration_s, front_end)
+        self.frames = frames_of(clip.heard_s, front_end)
         if size := classifier.config.image_size:
             self.register_buffer("rows", bilinear_matrix(front_end.n_mels, size[0]))
             self.register_buffer("columns", bilinear_matrix(self.frames, size[1]).T.contiguous())
@@ -67,7 +67,7 @@ class WaveformClassifier(nn.Module):
         return log_mel, embedding, logits, torch.softmax(logits, dim=1)
 
     def prepare(self, log_mel: LogMelBatch, inside: Tensor) -> Float[Tensor, "batch_view mel frame"]:
-        """Silence trimmed, level set, cropped or padded to the training size, as `ClipSet` does for evaluation.
+        """Silence trimmed, level set, cropped or padded, as `ClipSet` does for evaluation.
 
         The views of a clip follow one another.
         """

@@ -98,6 +98,7 @@ def test_prefixes_are_put_on_and_taken_off() -> None:
 OPTIMIZERS: dict[str, Callable[[Any], torch.optim.Optimizer]] = {
     "adam": lambda parameters: torch.optim.Adam(parameters, lr=0.05),
     "adamw": lambda parameters: torch.optim.AdamW(parameters, lr=0.05, weight_decay=0.1),
+    "fused": lambda parameters: torch.optim.AdamW(parameters, lr=0.05, weight_decay=0.1, fused=True),
     "momentum": lambda parameters: torch.optim.SGD(parameters, lr=0.05, momentum=0.9),
 }
 
@@ -129,7 +130,7 @@ def test_a_resumed_optimizer_continues_identically(
 
 
 def test_an_optimizers_state_lies_in_memory_as_the_parameters_do(tmp_path: Path) -> None:
-    """A GPU's kernel for all parameters at once refuses any other layout."""
+    """A GPU's kernel for all parameters at once refuses any other layout, and a CPU's would mix up their cells."""
     weight = nn.Conv2d(3, 4, 3, bias=False).to(memory_format=torch.channels_last).weight
     optimizer = torch.optim.AdamW([weight])
     weight.square().sum().backward()

@@ -125,6 +125,25 @@ def test_wrong_types_and_ranges_are_named(section: str, key: str, value: Any) ->
     assert {problem["loc"][:2] for problem in raised.value.errors()} == {(section, key)}
 
 
+@pytest.mark.parametrize("value", [{"views": 2}, {"evaluation_s": 4.0}])
+def test_evaluation_elsewhere_in_a_clip_needs_places(value: dict[str, float]) -> None:
+    with pytest.raises(ValidationError, match=r"needs? crop: random"):
+        ClipConfig.model_validate({"crop": "start", **value})
+    assert ClipConfig.model_validate({"crop": "random", **value}).crop == "random"
+
+
+def test_evaluation_hears_as_much_as_training_unless_told() -> None:
+    assert ClipConfig(duration_s=2.0).heard_s == 2.0
+    assert ClipConfig(duration_s=2.0, crop="random", evaluation_s=3.0).heard_s == 3.0
+
+
+def test_clips_that_are_resized_have_one_length() -> None:
+    clip = {"crop": "random", "evaluation_s": 4.0}
+    with pytest.raises(ValidationError, match=r"evaluation_s 4 needs classifier.image_size: null, not \[224, 224\]"):
+        Config.model_validate({"clip": clip})
+    assert Config.model_validate({"clip": clip, "classifier": {"image_size": None}}).clip.heard_s == 4.0
+
+
 def test_a_negative_seed_is_refused() -> None:
     with pytest.raises(ValidationError, match="greater than or equal to 0"):
         Config(seed=-1)

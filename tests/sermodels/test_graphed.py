@@ -1,5 +1,6 @@
 """Steps as CUDA graphs: on a GPU they train as the step itself does, go on from a checkpoint, elsewhere they are it."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -62,6 +63,26 @@ def test_a_step_takes_new_values_shapes_and_rates(device: str) -> None:
     assert losses[0] > 1.0
     assert torch.stack(losses[80:]).max() < 0.1 * losses[0]
     assert torch.equal(network.weight, weight), "a rate of 0 moves nothing"
+
+
+def test_one_pass_over_all_parameters_updates_them_as_torch_does_one_by_one() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 2, 1)).to(
+        memory_format=torch.channels_last
+    )
+    other = copy.deepcopy(network)
+    options = optimizer_options(0.05, torch.device("cpu"))
+    for one, optimizer in (
+        (network, torch.optim.AdamW(network.parameters(), **options)),
+        (other, torch.optim.AdamW(other.parameters(), lr=0.05, fused=False, foreach=False)),
+    ):
+        for seed in range(3):
+            batch = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(seed))
+            one(batch.contiguous(memory_format=torch.channels_last)).square().mean().backward()
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+    for fused, plain in zip(network.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(fused, plain, rtol=1e-5, atol=1e-6)
 
 
 def trained(device: str, epochs: int, checkpoint: Path, stop: int | None = None) -> list[EpochRecord]:

@@ -1,5 +1,6 @@
 """The training loop: it learns, stops in time, keeps its best epoch, and reads what it should."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from torch import Tensor
 from sermodels import frozen
 from sermodels.augmentation import draw
 from sermodels.classifier import Classifier
-from sermodels.config import AugmentationConfig, TrainingConfig
+from sermodels.config import AugmentationConfig, ClipConfig, TrainingConfig
 from sermodels.errors import StorageError
 from sermodels.evaluation import figures
 from sermodels.frozen import frozen_features
@@ -269,6 +270,21 @@ def test_bfloat16_predicts_nearly_what_float32_does(tmp_path: Path) -> None:
 
     assert not np.array_equal(exact, rough)
     np.testing.assert_allclose(rough, exact, atol=0.05)
+
+
+def test_evaluation_hears_more_of_a_clip_than_training_where_it_is_told_to() -> None:
+    classifier, data = build(), tiny_data()
+    frames = data.frames + 8
+    told = replace(data, clip=ClipConfig(crop="random", evaluation_s=1.0), evaluation_frames=frames)
+    rows = torch.arange(3)
+    (offsets,) = told.clips.evaluation_offsets(rows, frames, told.clip).T
+
+    heard = embed(classifier, told, rows.numpy(), config(precision="float32"))
+
+    with torch.inference_mode():
+        expected = classifier.eval().embed(told.clips.batch(rows, offsets, frames))
+    np.testing.assert_allclose(heard, expected, atol=1e-5)
+    assert not np.allclose(heard, embed(classifier, data, rows.numpy(), config(precision="float32")), atol=1e-3)
 
 
 def test_probabilities_and_embeddings_come_in_the_order_asked_for_whatever_the_batch() -> None:

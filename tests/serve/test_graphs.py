@@ -35,7 +35,7 @@ def trained_answer(checkpoint: Path, config: Config, waveform: NDArray[np.float3
     with torch.inference_mode():
         log_mel = LogMel(config.front_end)(torch.from_numpy(waveform)[None])[0].numpy().astype(np.float16)
         clips = ClipSet.from_config([log_mel], [0], config.clip, config.front_end)
-        frames, only = frames_of(config.clip.duration_s, config.front_end), torch.tensor([0])
+        frames, only = frames_of(config.clip.heard_s, config.front_end), torch.tensor([0])
         views = clips.evaluation_offsets(only, frames, config.clip)[0]
         batch = torch.cat([clips.batch(only, place[None], frames) for place in views])
         embedding = classifier.embed(batch).mean(dim=0)
@@ -65,8 +65,12 @@ def test_a_served_answer_is_that_of_the_evaluation(
         {"clip": {"duration_s": 1.0, "level": "clip"}, "front_end": {"n_mels": 40, "n_fft": 512, "hop_length": 200}},
         {"clip": {"duration_s": 1.0, "crop": "random", "views": 3}, "classifier": {"image_size": [64, 48]}},
         {"clip": {"duration_s": 1.0, "level": "clip"}, "classifier": {"smoothing": [1, 3]}},
+        {
+            "clip": {"duration_s": 1.0, "crop": "random", "evaluation_s": 1.4, "trim_db": 40.0},
+            "classifier": {"image_size": None},
+        },
     ],
-    ids=["start", "resized", "front end", "views", "smoothing"],
+    ids=["start", "resized", "front end", "views", "smoothing", "longer than in training"],
 )
 def test_other_configs_agree_as_well(tmp_path: Path, changes: dict[str, dict[str, object]]) -> None:
     values = CONFIG.model_dump()
