@@ -17,7 +17,7 @@ router = APIRouter(prefix="/v1", tags=["classify"])
 
 
 def _nobody() -> list[UploadFile]:
-    """No other recordings. `list` itself, whose signature pydantic parses in each request, takes half a millisecond."""
+    """No other recordings. Of `list` itself pydantic would parse the signature in each request, for 0.07 ms."""
     return []
 
 

@@ -11,6 +11,7 @@ import json
 import multiprocessing
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,6 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from sermodels.cells.running import begin_process  # noqa: E402
-from sermodels.clips import frames_of  # noqa: E402
 from sermodels.device import best_device  # noqa: E402
 from sermodels.emotions import COMMON_EMOTIONS  # noqa: E402
 from sermodels.evaluation import figures  # noqa: E402
@@ -30,7 +30,7 @@ from sermodels.presets import resolve_config  # noqa: E402
 from sermodels.stages.classification import build_classifier  # noqa: E402
 from sermodels.stages.prepared import contexts_of  # noqa: E402
 from sermodels.training import train_classifier  # noqa: E402
-from sermodels.training_data import TrainingData  # noqa: E402
+from sermodels.training_data import everything  # noqa: E402
 
 SIX = len(COMMON_EMOTIONS)
 SHOWN = ("best", "last", "best_epoch", "emodb", "ravdess", "seconds")
@@ -48,15 +48,7 @@ def tried(job: Job) -> dict[str, Any]:
     training, heard = data.indices(split.training), data.indices(split.development)
     heard = heard[data.labels[heard] < SIX]
     classifier, _ = build_classifier(config, clips, training)
-    fed = TrainingData(
-        clips,
-        training,
-        heard,
-        len(training),
-        frames_of(config.clip.duration_s, config.front_end),
-        config.clip,
-        evaluation_frames=frames_of(config.clip.heard_s, config.front_end),
-    )
+    fed = replace(everything(clips, config), training=training, development=heard, clips_per_epoch=len(training))
     history = train_classifier(
         classifier,
         fed,

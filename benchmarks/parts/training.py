@@ -4,7 +4,7 @@ import copy
 import statistics
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -22,12 +22,12 @@ from benchmarks.measure import alternate
 from benchmarks.rows import Measured, Row, row
 from sermodels.cache import cache_log_mels, read_log_mels
 from sermodels.classifier import Classifier
-from sermodels.clips import ClipSet, frames_of, statistics_of
+from sermodels.clips import ClipSet, statistics_of
 from sermodels.config import Config
 from sermodels.device import has_bfloat16
 from sermodels.presets import resolve_config
 from sermodels.training import learning_rate_factor, train_classifier
-from sermodels.training_data import TrainingData, epoch_batches
+from sermodels.training_data import TrainingData, epoch_batches, everything
 
 LOSS_TOLERANCE = 0.1
 """Of an epoch's mean cross-entropy: bfloat16 rounds to 3 digits, and Adam's steps carry that on."""
@@ -104,8 +104,9 @@ def prepare(bench: Bench, device: str) -> Case:
     labels = [config.corpus.emotions.index(one.emotion) for one in chosen]
     clips = ClipSet.from_config(log_mels, labels, config.clip, config.front_end).to(torch.device(device))
     places = np.arange(len(chosen))
-    frames = frames_of(config.clip.duration_s, config.front_end)
-    data = TrainingData(clips, places[:-2], places[-2:], len(chosen) - 2, frames, config.clip)
+    data = replace(
+        everything(clips, config), training=places[:-2], development=places[-2:], clips_per_epoch=len(chosen) - 2
+    )
     classifier = _frozen_classifier(config, data).to(memory_format=torch.channels_last).to(device)
     return Case(config, classifier, data, _write_pictures(classifier, data, bench.scratch / f"pictures-{device}"))
 

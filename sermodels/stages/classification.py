@@ -1,7 +1,7 @@
 """Stages that train a classifier: baseline (A), augmentation (B), retraining (C), oversampling (D), refitting (R)."""
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sermodels import ranks
 from sermodels.classifier import Classifier
 from sermodels.classifier_checkpoint import CLASSIFIER_FILE, save_classifier
-from sermodels.clips import ClipSet, frames_of, statistics_of
+from sermodels.clips import ClipSet, statistics_of
 from sermodels.config import Config
 from sermodels.device import best_device
 from sermodels.errors import SplitError
@@ -29,7 +29,7 @@ from sermodels.stages.launch import Request, train_together, wanted_ranks
 from sermodels.store import StageResult, run_stage
 from sermodels.synthesis import read_synthetic
 from sermodels.training import EpochRecord, OnEpoch, train_classifier
-from sermodels.training_data import TrainingData
+from sermodels.training_data import TrainingData, everything
 from sermodels.weights import WeightsReport, load_pretrained, weights_digest
 
 VERSION = 3
@@ -119,16 +119,13 @@ def train_and_evaluate(
         training, development = np.concatenate([training, development]), development[:0]
     classifier, report = build_classifier(config, clips, training)
     clips, extra = _extra_clips(config, recipe, data, clips, training, given, split)
-    fed = TrainingData(
-        clips=clips,
+    fed = replace(
+        everything(clips, config),
         training=training,
         development=development,
         clips_per_epoch=len(training) + (0 if config.training.epoch_size == "real" else len(extra)),
-        frames=frames_of(config.clip.duration_s, config.front_end),
-        clip=config.clip,
         extra=extra,
         mixture=config.retraining,
-        evaluation_frames=frames_of(config.clip.heard_s, config.front_end),
     )
     ranks.synchronize_statistics(classifier)
     history = train_classifier(

@@ -1,5 +1,6 @@
 """Every preset trains: one epoch of its classifier and one loss of its denoiser, at its own sizes on a few clips."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,14 +8,14 @@ import pytest
 import torch
 
 from sermodels.classifier import Classifier
-from sermodels.clips import ClipSet, frames_of, statistics_of
+from sermodels.clips import ClipSet, statistics_of
 from sermodels.config import Config
 from sermodels.diffusion.model import DiffusionModel, build_denoiser
 from sermodels.diffusion.training import batch_loss
 from sermodels.embedding import EmotionEmbeddings
 from sermodels.presets import PRESETS, resolve_config
 from sermodels.training import train_classifier
-from sermodels.training_data import TrainingData
+from sermodels.training_data import everything
 
 
 @pytest.fixture(params=sorted(path.stem for path in PRESETS.glob("*.yaml")))
@@ -34,8 +35,7 @@ def clips_for(config: Config) -> ClipSet:
 def test_classifier_trains(config: Config, tmp_path: Path) -> None:
     clips, rows = clips_for(config), np.arange(2 * len(config.corpus.emotions))
     classifier = Classifier(config.classifier, labels=config.corpus.emotions, n_mels=config.front_end.n_mels)
-    frames = frames_of(config.clip.duration_s, config.front_end)
-    data = TrainingData(clips, rows[:4], rows[::2], 4, frames, config.clip)
+    data = replace(everything(clips, config), training=rows[:4], development=rows[::2], clips_per_epoch=4)
     (record,) = train_classifier(
         classifier, data, config.training, augmentation=config.augmentation, seed=0, checkpoint=tmp_path / "state"
     )
