@@ -1,4 +1,8 @@
-"""Micro-batching: waveforms that arrive together run together, behind a queue of bounded length."""
+"""Micro-batching: waveforms that arrive together run together, behind a queue of bounded length.
+
+Whoever is alone has all cores. A crowd is answered sooner where each core runs batches of its own, since the threads of
+one run wait for each other after each of the graph's nodes.
+"""
 
 import asyncio
 import time
@@ -39,24 +43,26 @@ class Batcher:
         """Begins to open the graph; `start` begins to take waveforms off the queue."""
         self._session, self._settings, self._hop_length, self._observe = session, settings, hop_length, observe
         self._queue: asyncio.Queue[_Waiting] = asyncio.Queue()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="classifier")
-        self._thread.submit(session.open)  # what fails is told by the first batch
-        self._task: asyncio.Task[None] | None = None
+        self._lanes = max(1, min(session.threads, settings.max_batch // 2)) if session.device == "cpu" else 1
+        self._in_work = 0
+        self._threads = ThreadPoolExecutor(self._lanes, thread_name_prefix="classifier")
+        self._threads.submit(session.open)  # what fails is told by the first batch
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
         """Begin; belongs to the running event loop."""
         self._queue = asyncio.Queue()
-        self._task = asyncio.create_task(self._work())
+        self._tasks = {asyncio.create_task(self._work()) for _ in range(self._lanes)}
 
     async def stop(self) -> None:
         """Stop taking waveforms; those that wait are refused."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
-            self._task = None
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
         while not self._queue.empty():
             _fail([self._queue.get_nowait()], ServeError("the server is stopping"))
-        await asyncio.to_thread(self._thread.shutdown)  # a batch that nobody waits for may still run
+        await asyncio.to_thread(self._threads.shutdown)  # a batch that nobody waits for may still run
 
     async def score(self, waveforms: list[NDArray[np.float32]], *, refuse: bool = True) -> list[Scored]:
         """Each waveform's scores. With `refuse`, BusyError when they do not all fit into the queue."""
@@ -79,20 +85,24 @@ class Batcher:
         return max(self._settings.queue_size, 2 * int(self._settings.max_duration_s))
 
     async def _work(self) -> None:
-        """Take batches off the queue for ever."""
+        """One lane: take batches off the queue for ever."""
         loop = asyncio.get_running_loop()
         while True:
             batch = await self._next_batch()
             self._observe("queue_depth", self._queue.qsize())
             self._observe("batch_size", len(batch))
+            self._in_work += len(batch)
+            waveforms = [one.waveform for one in batch]
             try:
-                scored = await loop.run_in_executor(self._thread, self._run, [one.waveform for one in batch])
+                scored = await loop.run_in_executor(self._threads, self._run, waveforms, self._threads_of_a_run())
             except ServeError as error:
                 _fail(batch, error)
                 continue
             except asyncio.CancelledError:
                 _fail(batch, ServeError("the server is stopping"))
                 raise
+            finally:
+                self._in_work -= len(batch)
             for one, result in zip(batch, scored, strict=True):
                 if not one.answer.done():
                     one.answer.set_result(result)
@@ -103,17 +113,24 @@ class Batcher:
         Nobody is kept waiting for company: whoever comes while the graph runs is the next batch.
         """
         batch: list[_Waiting] = []
-        while not batch or (len(batch) < self._settings.max_batch and not self._queue.empty()):
+        most = self._settings.max_batch // self._lanes
+        while not batch or (len(batch) < most and not self._queue.empty()):
             one = await self._queue.get()
             if not one.answer.done():
                 batch.append(one)
         return batch
 
-    def _run(self, waveforms: list[NDArray[np.float32]]) -> list[Scored]:
+    def _threads_of_a_run(self) -> int:
+        """All of them, or a lane's share where there is work for each lane."""
+        crowded = self._in_work + self._queue.qsize() >= self._lanes
+        return self._session.threads // self._lanes if crowded else self._session.threads
+
+    def _run(self, waveforms: list[NDArray[np.float32]], threads: int) -> list[Scored]:
         """One call of the graph: shorter waveforms are padded, and the graph is told their lengths."""
         batch, lengths = padded(waveforms)
         began = time.perf_counter()
-        results = self._session.run({"waveform": batch, "length": lengths}, ["log_mel", "probabilities"])
+        outputs = ["log_mel", "probabilities"]
+        results = self._session.run({"waveform": batch, "length": lengths}, outputs, threads=threads)
         self._observe("inference_s", time.perf_counter() - began)
         frames = 1 + lengths // self._hop_length
         return [

@@ -66,7 +66,6 @@ class Models:
         """Begin to classify, which works from now on. Raises BundleError and DeviceError."""
         for classifier in self._classifiers.values():
             await classifier.start()
-        await asyncio.to_thread(return_memory)  # loading a graph takes several times its size for a moment
 
     async def warm(self) -> None:
         """Load the other graphs too, and run each once. Raises BundleError and DeviceError."""

@@ -17,6 +17,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from serve.errors import BundleError, DeviceError, InputError
+from serve.memory import return_memory
 from serve.settings import Device, usable_cores
 
 Tensors = Mapping[str, NDArray[Any]]
@@ -40,7 +41,8 @@ class TensorSpec:
 class Session:
     """One graph, loaded by `open` or by whatever needs it first; the others then wait for it.
 
-    Its file is held from the beginning: what is loaded later is what lay there, whatever becomes of the folder.
+    It is loaded once for each number of threads that it is run on. Its file is held from the beginning: what is loaded
+    later is what lay there, whatever becomes of the folder.
     """
 
     def __init__(
@@ -51,28 +53,31 @@ class Session:
         `plan_memory` saves a short graph some memory; for one of thousands of nodes the planning takes half a second
         and saves none.
         """
-        self._path, self._device, self._threads, self._plan_memory = path, device, threads, plan_memory
+        self._path, self.device, self._plan_memory = path, device, plan_memory
+        self.threads = threads or usable_cores()
         try:
             self._descriptor = os.open(path, os.O_RDONLY)
         except OSError as error:
             raise BundleError(f"{path}: cannot be read ({error.strerror})") from error
         weakref.finalize(self, os.close, self._descriptor)
         self._opening = threading.Lock()
-        self._opened: ort.InferenceSession | None = None
+        self._opened: dict[int, ort.InferenceSession] = {}
 
-    def open(self) -> ort.InferenceSession:
+    def open(self, threads: int | None = None) -> ort.InferenceSession:
         """Load the graph, once. Raises BundleError when that fails, DeviceError when it does not run on `device`."""
+        threads = threads or self.threads
         with self._opening:
-            if self._opened is None:
+            if threads not in self._opened:
                 began = time.perf_counter()
-                self._opened = self._load()
-                _log.info("%s loaded in %.2f s", self._path.name, time.perf_counter() - began)
-            return self._opened
+                self._opened[threads] = self._load(threads)
+                return_memory()  # loading a graph takes several times its size for a moment
+                _log.info("%s loaded in %.2f s, threads: %d", self._path.name, time.perf_counter() - began, threads)
+            return self._opened[threads]
 
     @property
     def is_open(self) -> bool:
         """Whether it is loaded, so that nobody waits for it."""
-        return self._opened is not None
+        return self.threads in self._opened
 
     @cached_property
     def inputs(self) -> tuple[TensorSpec, ...]:
@@ -86,9 +91,14 @@ class Session:
         """What it gives, in order."""
         return tuple(map(_spec, self.open().get_outputs()))
 
-    def run(self, inputs: Tensors, outputs: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
-        """Run the graph; every output if `outputs` is None. Raises InputError for inputs that do not fit."""
-        session = self.open()
+    def run(
+        self, inputs: Tensors, outputs: Sequence[str] | None = None, *, threads: int | None = None
+    ) -> dict[str, NDArray[Any]]:
+        """Run the graph; every output if `outputs` is None. Raises InputError for inputs that do not fit.
+
+        Runs beside each other share their threads; they go faster with `threads` of their own, as many as are left.
+        """
+        session = self.open(threads)
         names = list(outputs or (spec.name for spec in self.outputs))
         try:
             results = session.run(names, dict(inputs))
@@ -96,17 +106,17 @@ class Session:
             raise InputError(f"the model cannot run on these inputs: {str(error).splitlines()[0]}") from error
         return dict(zip(names, results, strict=True))
 
-    def _load(self) -> ort.InferenceSession:
+    def _load(self, threads: int) -> ort.InferenceSession:
         options = ort.SessionOptions()
         options.log_severity_level = _ERRORS_ONLY
-        options.intra_op_num_threads = self._threads or usable_cores()
+        options.intra_op_num_threads = threads
         options.enable_mem_reuse = self._plan_memory
         try:
-            session = ort.InferenceSession(f"/dev/fd/{self._descriptor}", options, providers=_providers(self._device))
+            session = ort.InferenceSession(f"/dev/fd/{self._descriptor}", options, providers=_providers(self.device))
         except Exception as error:
             raise BundleError(f"{self._path}: onnxruntime cannot load it ({error}); export it again") from error
         provider = session.get_providers()[0]
-        if self._device == "cuda" and provider != "CUDAExecutionProvider":
+        if self.device == "cuda" and provider != "CUDAExecutionProvider":
             raise DeviceError(
                 f"{self._path.name}: runs on {provider}, not on CUDA; check the driver and its CUDA version"
             )

@@ -28,6 +28,7 @@ class Settings:
     generation_queue_size: int = 8
     """Generations that may wait for the one that runs."""
     max_batch: int = 8
+    """Windows that the classifier has in work at once: in one batch on a GPU, shared out between the cores of a CPU."""
     decode_workers: int = 2
     watch_dir: Path | None = None
     """Where records of answers are kept, without sound; None keeps none."""

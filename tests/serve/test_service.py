@@ -1,6 +1,7 @@
 """The service on a real bundle: answers, timelines, generation, editing and its refusals."""
 
 import asyncio
+import re
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -110,6 +111,33 @@ def test_batched_answers_are_those_of_single_requests(bundle_folder: Path, servi
     alone, batched = with_service(bundle_folder, service_settings, together)
     assert max(sizes) > 1
     np.testing.assert_allclose(batched, alone, atol=1e-5)
+
+
+@pytest.mark.parametrize("max_batch", [8, 1])
+def test_whoever_is_alone_has_all_cores_and_a_crowd_one_each(
+    max_batch: int, bundle_folder: Path, service_settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="serve.sessions")
+    sizes: list[float] = []
+
+    def threads() -> set[int]:
+        return {int(number) for number in re.findall(rf"{CLASSIFIER} loaded in .* threads: (\d+)", caplog.text)}
+
+    async def use(service: Service) -> tuple[set[int], set[int]]:
+        service.observe = lambda name, value: sizes.append(value) if name == "batch_size" else None
+        for _ in range(2):
+            await service.classify_waveform(voice(0.5))
+        alone = threads()
+        await asyncio.gather(*(service.classify_waveform(voice(0.5)) for _ in range(20)))
+        return alone, threads()
+
+    settings = replace(service_settings, max_batch=max_batch)
+    alone, crowd = with_service(bundle_folder, settings, use)
+    cores = usable_cores()
+    lanes = max(1, min(cores, max_batch // 2))
+    assert alone == {cores}
+    assert crowd == {cores, cores // lanes}
+    assert max(sizes) == max_batch // lanes
 
 
 def test_a_full_queue_refuses(bundle_folder: Path, service_settings: Settings) -> None:
