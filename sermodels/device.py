@@ -1,9 +1,15 @@
 """The device, its number format, and the cores at hand."""
 
 import timeit
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from typing import TypeVar
 
 import torch
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 def best_device() -> torch.device:
@@ -26,6 +32,19 @@ def has_bfloat16(device: torch.device) -> bool:
         return torch.cuda.get_device_capability(device) >= (8, 0)
     known = hasattr(torch.cpu, "get_capabilities") and bool(torch.cpu.get_capabilities().get("avx512_bf16"))
     return known and _gains_by_bfloat16()
+
+
+def on_each_core(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
+    """`function` of each item: as many at a time as torch has threads, on one thread each.
+
+    For networks on a CPU: the threads of one item wait for each other after each layer, those of several do not.
+    """
+    threads = torch.get_num_threads()
+    try:
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            return list(pool.map(function, items))
+    finally:
+        torch.set_num_threads(threads)  # else threads that begin later would have one as well
 
 
 @cache

@@ -1,11 +1,14 @@
-"""The device and when it computes in bfloat16."""
+"""The device, when it computes in bfloat16, and work for each core."""
 
+import threading
 import timeit
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 
-from sermodels.device import autocast, best_device, has_bfloat16
+from sermodels.device import autocast, best_device, has_bfloat16, on_each_core
 
 CPU = torch.device("cpu")
 
@@ -61,3 +64,32 @@ def test_a_cuda_card_computes_in_bfloat16_from_2020_on() -> None:
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
     assert has_bfloat16(torch.device("cuda")) is (torch.cuda.get_device_capability() >= (8, 0))
+
+
+@pytest.fixture
+def three_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("three_threads")
+def test_items_run_beside_each_other_on_one_thread_each() -> None:
+    together = threading.Barrier(3, timeout=30)
+
+    def threads_of(item: int) -> tuple[int, int]:
+        together.wait()
+        return item, torch.get_num_threads()
+
+    assert on_each_core(threads_of, range(6)) == [(item, 1) for item in range(6)]
+    assert torch.get_num_threads() == 3
+    with ThreadPoolExecutor(1) as later:
+        assert later.submit(torch.get_num_threads).result() == 3
+
+
+@pytest.mark.usefixtures("three_threads")
+def test_an_item_that_fails_is_told_and_leaves_the_threads_as_they_were() -> None:
+    with pytest.raises(ZeroDivisionError):
+        on_each_core(lambda item: 1 // item, [1, 0])
+    assert torch.get_num_threads() == 3

@@ -103,6 +103,18 @@ def test_all_clips_are_made_in_order(tmp_path: Path) -> None:
     assert np.isfinite(np.stack(log_mels)).all()
 
 
+def test_clips_do_not_depend_on_the_number_of_threads(tmp_path: Path) -> None:
+    model, before, found = tiny_diffusion_model(), torch.get_num_threads(), []
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            synthesize(model, tiny_synthesis(), tmp_path / str(threads), seed=0)
+            found.append(np.stack(read_synthetic(tmp_path / str(threads), 3, tiny_synthesis())[0]))
+    finally:
+        torch.set_num_threads(before)
+    np.testing.assert_allclose(found[1].astype(np.float32), found[0].astype(np.float32), atol=0.1)
+
+
 def test_a_second_call_makes_only_the_shard_that_is_gone(tmp_path: Path) -> None:
     model = tiny_diffusion_model()
     synthesize(model, tiny_synthesis(), tmp_path, seed=0)
