@@ -28,8 +28,8 @@ class Draw:
     number: int
 
 
-AT_ONCE_ON_CPU = 16
-"""Clips whose layers fit a core's caches: a tenth faster than 50 at once, to the same clips."""
+AT_ONCE_ON_CPU = 8
+"""Clips of one core, whose layers fit its caches: a tenth faster than 50 at once, to the same clips."""
 OriginalsOf = Callable[[Sequence[Draw]], LogMelBatch]
 """The real clip that each draw starts from, z-scored, shape (batch, mel, frame)."""
 
