@@ -40,6 +40,7 @@ def on_each_core(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
     For networks on a CPU: the threads of one item wait for each other after each layer, those of several do not.
     """
     threads = torch.get_num_threads()
+    has_bfloat16(torch.device("cpu"))  # found out once by all threads, not by each beside the others
     try:
         with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             return list(pool.map(function, items))

@@ -62,7 +62,7 @@ def sample_log_mels(
     `originals` (batch, mel, frame), z-scored as the model was trained, are noised as far as `config.strength` says and
     denoised towards the clips' emotions; without them clips are made from pure noise.
     """
-    device = model.denoiser.null_condition.device
+    device = model.device
     noise = ClipNoise(draws, seed, device)
     shape = (len(model.mean), model.config.frames)
     emotions = torch.tensor([draw.emotion for draw in draws], device=device)
@@ -117,14 +117,13 @@ def _sample_in_pieces(
     model: DiffusionModel, draws: Sequence[Draw], config: SynthesisConfig, seed: int, originals: LogMelBatch | None
 ) -> NDArray[np.float32]:
     """`sample_log_mels`, on a CPU a few clips at a time on each core."""
-    device, places = model.mean.device, np.arange(len(draws))
+    places = np.arange(len(draws))
 
     def piece(some: NDArray[np.int64]) -> LogMelBatch:
         given = originals[some] if originals is not None else None
         return sample_log_mels(model, [draws[place] for place in some], config, seed=seed, originals=given)
 
-    if device.type == "cpu":
-        autocast(device, model.config.precision)  # chooses a number format for all, before each thread would
+    if model.device.type == "cpu":
         cores = torch.get_num_threads()
         rounds = -(-len(draws) // (AT_ONCE_ON_CPU * cores))
         pieces = on_each_core(piece, np.array_split(places, min(rounds * cores, len(draws))))

@@ -64,7 +64,7 @@ class Session:
         self._opened: dict[int, ort.InferenceSession] = {}
 
     def open(self, threads: int | None = None) -> ort.InferenceSession:
-        """Load the graph, once. Raises BundleError when that fails, DeviceError when it does not run on `device`."""
+        """Load the graph, once for so many threads. Raises BundleError, and DeviceError where it does not run there."""
         threads = threads or self.threads
         with self._opening:
             if threads not in self._opened:

@@ -67,17 +67,15 @@ def _bare(bench: Bench, rivals: Rivals) -> Side:
 
     def rate(session: onnxruntime.InferenceSession, batch: int, lanes: int) -> float:
         given = {"waveform": np.repeat(waveform[None], batch, axis=0)}
-        calls = -(-bench.sizes.crowd_requests // (3 * batch * lanes))
+        calls = -(-bench.sizes.crowd_requests // (len(ways) * batch * lanes))
 
-        def run() -> None:
+        def run(_: int) -> None:
             for _ in range(calls):
                 session.run(["probabilities"], given)
 
         begun = time.perf_counter()
         with ThreadPoolExecutor(lanes) as pool:
-            runs = [pool.submit(run) for _ in range(lanes)]
-        for one in runs:
-            one.result()
+            list(pool.map(run, range(lanes)))
         return lanes * calls * batch / (time.perf_counter() - begun)
 
     ways = [(whole, 1, 1), (whole, Settings().max_batch, 1), (shared, 1, bench.cores)]

@@ -30,6 +30,11 @@ class DiffusionModel:
     std: Float[Tensor, " mel"]
     top_db: float
 
+    @property
+    def device(self) -> torch.device:
+        """Where its network computes; its statistics may lie elsewhere."""
+        return self.denoiser.null_condition.device
+
     def to_log_mel(self, standardized: Float[Tensor, "batch mel frame"]) -> Float[Tensor, "batch mel frame"]:
         """Z-scored log-mels back to dB, nothing more than `top_db` below the clip's loudest cell."""
         level_db = standardized * self.std.to(standardized)[:, None] + self.mean.to(standardized)[:, None]

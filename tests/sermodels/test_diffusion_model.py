@@ -38,6 +38,14 @@ def test_samples_are_the_same(tmp_path: Path) -> None:
     torch.testing.assert_close(first, second, rtol=0.0, atol=1e-3)
 
 
+def test_its_device_is_that_of_its_network_wherever_its_statistics_lie() -> None:
+    model = tiny_diffusion_model()
+    assert model.device == torch.device("cpu")
+    model.denoiser.to("meta")
+    assert model.device == torch.device("meta")
+    assert model.mean.device == torch.device("cpu")
+
+
 def test_the_z_score_is_undone() -> None:
     model = tiny_diffusion_model()
     model.mean.copy_(torch.linspace(-60.0, -30.0, 16))
