@@ -92,7 +92,7 @@ map: $(READY) ## write README's file map and MLproject anew from the code
 	$(BIN)/python tools/file_map.py
 	$(BIN)/python tools/mlproject.py
 
-ui-mlflow: $(READY) ## show runs and models at http://127.0.0.1:5000
+ui-mlflow: $(READY) ## show runs and models at http://127.0.0.1:5000/#/experiments?workflowType=machine_learning
 	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false \
 		$(TRACKED) mlflow ui --backend-store-uri "$(MLFLOW_TRACKING_URI)" --port 5000
 

@@ -192,6 +192,7 @@ def check_output(text: str, folder: Path) -> None:
     """The run ends with the table and the commands that open the UIs and serve the champion."""
     assert "| C retraining" in text
     assert f"mlflow ui --backend-store-uri sqlite:///{folder / 'mlflow.db'}" in text
+    assert "http://127.0.0.1:5000/#/experiments/1/runs?workflowType=machine_learning" in text
     assert "Prefect UI" in text
     assert f"-m flows serve --workspace {folder / 'workspace'}" in text
 
