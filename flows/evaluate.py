@@ -14,7 +14,7 @@ from sermodels.corpora.labelled import parse_emotion_names, read_labelled
 from sermodels.evaluation import confusion, figures
 from sermodels.plots import confusion_picture
 from sermodels.predictions import Predictions, of_known_speakers
-from sermodels.stages.evaluation import predict_recordings, unheard
+from sermodels.stages.evaluation import predict_recordings, unheard, unread
 from sermodels.statistics import Interval, accuracy, interval
 
 REPORT = """# {model} on {corpus}
@@ -59,7 +59,7 @@ def evaluate_registered(
         run.log_file(file)
         title = f"{name} on {corpus.name}: UAR {measured['uar']:.3f}"
         run.log_picture(confusion_picture(confusion(found.truth, found.probabilities), labels, title), "confusion.png")
-        text = _report(name, corpus.name, found, measured, [*labelled.notes, *notes])
+        text = _report(name, corpus.name, found, measured, [*labelled.notes, *notes, *unread(recordings, found)])
         run.log_text(text, "report.md")
     return text
 

@@ -11,6 +11,11 @@ from sermodels.errors import CorpusError
 from sermodels.files import sha256_of_file
 from sermodels.known import UNKNOWN, KnownFiles
 
+READ = (".wav", ".w64", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".au", ".caf", ".sph")
+"""Sound that libsndfile reads."""
+NOT_READ = (".m4a", ".aac", ".mp4", ".mov", ".mkv", ".mka", ".webm", ".wma", ".amr", ".3gp")
+"""Sound that it does not read, and FFmpeg converts."""
+
 NAMED_PROBLEMS = 10
 """So many problems are named in one error; the audit lists all."""
 
@@ -74,10 +79,10 @@ def wav_files(folder: Path, scheme: NameScheme) -> list[Path]:
     return [Path(name) for name in sorted(names, key=lambda name: (name.count(os.sep), name))]
 
 
-def sound_files(folder: Path) -> list[Path]:
-    """Every .wav or .flac below `folder`, sorted; hidden files and folders are left out. Raises CorpusError."""
+def sound_files(folder: Path, endings: tuple[str, ...] = READ) -> list[Path]:
+    """Every file below `folder` that ends so, sorted; hidden files and folders are left out. Raises CorpusError."""
     try:
-        paths = [Path(name) for name in _walk(folder, (".wav", ".flac"))]
+        paths = [Path(name) for name in _walk(folder, endings)]
     except OSError as error:
         raise CorpusError(f"{error.filename or folder}: cannot be read ({error.strerror})") from error
     return sorted(paths)

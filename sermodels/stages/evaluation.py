@@ -6,6 +6,7 @@ from sermodels.cache import cache_log_mels, read_log_mels
 from sermodels.classifier_checkpoint import load_classifier
 from sermodels.clips import ClipSet
 from sermodels.config import Config
+from sermodels.corpora.folder import NAMED_PROBLEMS
 from sermodels.corpora.utterance import Corpus, Utterance
 from sermodels.device import best_device
 from sermodels.errors import AudioError, CorpusError
@@ -34,6 +35,14 @@ def unheard(corpus: Corpus, labels: tuple[str, ...], heard: frozenset[str]) -> t
         reasons = "; ".join(notes) or "the corpus is empty"
         raise CorpusError(f"no recording to evaluate on: {reasons}; the model knows {', '.join(labels)}")
     return fresh, notes
+
+
+def unread(utterances: list[Utterance], found: Predictions) -> list[str]:
+    """A note that counts and names the recordings without a prediction, if there are any."""
+    heard = set(found.identifiers)
+    lost = [utterance.identifier for utterance in utterances if utterance.identifier not in heard]
+    more = f" and {len(lost) - NAMED_PROBLEMS:,} more" if len(lost) > NAMED_PROBLEMS else ""
+    return [f"{len(lost):,} unreadable left out: {', '.join(lost[:NAMED_PROBLEMS])}{more}"] if lost else []
 
 
 def predict_recordings(

@@ -3,8 +3,11 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
+from sermodels.audio import read_waveform
 from sermodels.corpora.labelled import parse_emotion_names, read_labelled
 from sermodels.errors import CorpusError
 
@@ -40,6 +43,48 @@ def test_a_folder_for_each_emotion(folders: Path) -> None:
 def test_a_folder_that_is_no_emotion_is_named_with_the_remedy(folders: Path) -> None:
     with pytest.raises(CorpusError, match=r"other/y\.wav: lies in no folder of an emotion; .*other=anger"):
         labels(folders, "angry=anger joy=happiness")
+
+
+def test_our_own_names_are_understood_in_any_case(tmp_path: Path, write_wav: WriteWav) -> None:
+    write_wav(tmp_path / "mine" / "Anger" / "ann" / "1.wav", content=1)
+
+    assert labels(tmp_path / "mine") == [("mine/ann", "anger")]
+
+
+@pytest.mark.parametrize("ending", ["flac", "mp3", "ogg", "opus", "aiff"])
+def test_compressed_recordings_are_found(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / "mine" / "fear" / f"1.{ending}"
+    path.parent.mkdir(parents=True)
+    kinds = {"opus": ("OGG", "OPUS"), "ogg": ("OGG", "VORBIS")}
+    kind, subtype = kinds.get(ending, (ending.upper(), None))
+    soundfile.write(path, 0.1 * np.ones(16_000, dtype=np.float32), 16_000, format=kind, subtype=subtype)
+
+    (found,) = read_labelled(tmp_path / "mine", {}).utterances
+
+    assert found.path == path
+    assert len(read_waveform(path, sample_rate_hz=16_000)) >= 16_000
+
+
+def test_sound_that_is_not_read_is_counted_and_named(folders: Path) -> None:
+    for name in ("a.m4a", "b.webm"):
+        (folders / "sadness" / name).write_bytes(b"")
+
+    found = read_labelled(folders, parse_emotion_names("angry=anger joy=happiness other=-"))
+
+    assert len(found.utterances) == 4
+    (note,) = [note for note in found.notes if "libsndfile" in note]
+    assert note.startswith(
+        "mine: 2 left out of a format that libsndfile does not read, the first of them sadness/a.m4a"
+    )
+    assert "ffmpeg" in note
+
+
+def test_folders_of_other_names_are_named_with_the_mapping(tmp_path: Path, write_wav: WriteWav) -> None:
+    for content, name in enumerate(("Wut/1.wav", "Angst/1.wav")):
+        write_wav(tmp_path / "mine" / name, content=content)
+
+    with pytest.raises(CorpusError, match=r"holds no corpus; .*--emotions 'Angst=EMOTION Wut=EMOTION'"):
+        labels(tmp_path / "mine")
 
 
 def test_a_manifest_with_other_names(tmp_path: Path, write_wav: WriteWav) -> None:

@@ -11,7 +11,7 @@ from sermodels.corpora.utterance import Corpus, Utterance
 from sermodels.errors import AudioError, CorpusError
 from sermodels.predictions import read_predictions
 from sermodels.stages.context import read_utterances
-from sermodels.stages.evaluation import predict_recordings, unheard
+from sermodels.stages.evaluation import predict_recordings, unheard, unread
 from tests.sermodels.tiny import EMOTIONS
 from tests.sermodels.tiny_chain import Chain, whole_chain
 
@@ -55,6 +55,8 @@ def test_an_unreadable_recording_is_named_or_left_out(chain: Chain, tmp_path: Pa
     found = predict_recordings(checkpoint, given, tmp_path, tmp_path / "p.csv", skip_unreadable=True)
     assert "mine/broken" not in found.identifiers
     assert len(found) == len(given) - 1
+    assert unread(given, found) == ["1 unreadable left out: mine/broken"]
+    assert unread(given[:-1], found) == []
 
 
 def test_what_was_taught_and_what_is_unknown_is_left_out_and_told(tmp_path: Path) -> None:
