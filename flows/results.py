@@ -49,7 +49,7 @@ def publish_results(table: str, docs: Path) -> Path:
     more = [synthetic_section(made, docs / "results")] if made else []
     if heard:
         unseen = [(row, group) for row, group in zip(rows, shown, strict=True) if group.protocol == "speaker"]
-        row, best = max(unseen, key=lambda one: float(one[0]["uar"]))
+        row, best = max(unseen, key=lambda one: (one[0]["speakers"], one[0]["uar"]))
         found = known_rows([cell.test for cell in best.cells])
         write_json(docs / "results-known-recordings.json", found)
         more = [known_section(found, stage_of(row), docs / "results"), *more]

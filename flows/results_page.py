@@ -22,11 +22,12 @@ PROTOCOLS = {
     "seed": "Speaker-dependent, for comparison with published numbers (protocol `seed`)",
 }
 REMARKS = {
-    KNOWN: """The classifiers of the table above, none of them trained again. A clip's probabilities are relative to
+    KNOWN: """The same classifiers, none of them trained again. A clip's probabilities are relative to
 those of the speaker's other test clips, as where a speaker comes back. Compare these rows with one another, and with
-those of others only where they normalise by speaker; for one clip of a stranger the table above is what to expect.
+those of others only where they normalise by speaker; for one clip of a stranger the figures above are what to expect.
 """,
 }
+LEFT_OUT = "Each speaker is left out once: a fold has one test speaker.\n"
 STAGES = {
     "A": "A baseline",
     "B": "B augmentation",
@@ -60,23 +61,48 @@ def write_results(
     write_json(folder / "results-comparisons.json", list(comparisons))
     pictures = folder / "results"
     text = [HEAD.format(command=command)]
-    for protocol, heading in PROTOCOLS.items():
-        own = [row for row in rows if row["protocol"] == protocol]
-        if not own:
-            continue
-        save_figure(_overview(own, heading), pictures / f"{protocol}.png")
+    for protocol, corpora, heading in _sections(rows):
+        own = [row for row in rows if _is_of(row, protocol, corpora)]
+        compared = [row for row in comparisons if _is_of(row, protocol, corpora)]
+        overview = f"{protocol}-{_file_name(corpora)}.png"
+        save_figure(_overview(own, heading), pictures / overview)
         text += [
             f"## {heading}\n",
-            REMARKS.get(protocol, ""),
+            _remark(own),
             _figures_table(own),
-            f"\n![UAR of each stage](results/{protocol}.png)\n",
+            f"\n![UAR of each stage](results/{overview})\n",
         ]
         text += [_groups_table(own), "\n", _calibration_table(own), "\n"]
-        compared = [row for row in comparisons if row["protocol"] == protocol]
         text += [_comparison_table(compared), "\n"] if compared else []
         text += [_confusion(row, tests[title_of(row)], pictures) for row in own]
     text += [*more, _provenance(rows)]
     write_text(folder / "results.md", "\n".join(text))
+
+
+def _sections(rows: Sequence[Row]) -> list[tuple[str, str, str]]:
+    """Protocol, corpora and heading of each section: most speakers first where a protocol has several corpora."""
+    sections: list[tuple[str, str, str]] = []
+    for protocol, heading in PROTOCOLS.items():
+        speakers = {row["corpora"]: row["speakers"] for row in rows if row["protocol"] == protocol}
+        ordered = sorted(speakers, key=lambda name: -speakers[name])
+        sections += [(protocol, name, f"{heading}: {name}" if len(ordered) > 1 else heading) for name in ordered]
+    return sections
+
+
+def _is_of(row: Row, protocol: str, corpora: str) -> bool:
+    """Whether a row belongs to a section."""
+    return bool(row["protocol"] == protocol and row["corpora"] == corpora)
+
+
+def _remark(rows: Sequence[Row]) -> str:
+    """What must be said before a section's table."""
+    alone = all(row["protocol"] in ("speaker", KNOWN) and len(row["folds"]) == row["speakers"] for row in rows)
+    return REMARKS.get(rows[0]["protocol"], "") + (LEFT_OUT if alone else "")
+
+
+def _file_name(corpora: str) -> str:
+    """The corpora in a picture's name."""
+    return corpora.replace(", ", "-")
 
 
 def title_of(row: Row) -> str:
@@ -171,7 +197,7 @@ def _comparison_table(rows: Sequence[Row]) -> str:
 def _confusion(row: Row, test: Predictions, pictures: Path) -> str:
     """A confusion matrix as a picture."""
     title = f"{stage_of(row)}, {row['corpora']}, {row['protocol']}: UAR {row['uar']:.3f}"
-    name = f"confusion-{row['protocol']}-{row['corpora'].replace(', ', '-')}-{letter_of(row)}.png"
+    name = f"confusion-{row['protocol']}-{_file_name(row['corpora'])}-{letter_of(row)}.png"
     picture = confusion_picture(confusion(test.truth, test.probabilities), test.labels, title)
     save_figure(picture, pictures / name)
     return f"![{title}](results/{name})"
@@ -179,7 +205,7 @@ def _confusion(row: Row, test: Predictions, pictures: Path) -> str:
 
 def _overview(rows: Sequence[Row], title: str) -> Figure:
     """UAR of each row with its interval."""
-    names = [f"{letter_of(row)}, {row['corpora']}" for row in rows]
+    names = [letter_of(row) for row in rows]
     values = np.array([[row["uar"], row["uar_low"], row["uar_high"]] for row in rows])
     return interval_picture(names, values, title, "UAR")
 

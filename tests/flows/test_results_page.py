@@ -1,0 +1,59 @@
+"""The results page: a section for each protocol and set of corpora, so that no figure stands beside foreign ones."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from flows.results import Cell, Group, row_of
+from flows.results_page import title_of, write_results
+from flows.tracking import FinishedRun
+from sermodels.predictions import Predictions
+
+LABELS = ("anger", "sadness")
+TAGS = {"seed": "0", "backbone": "resnet18", "weights": "none", "recipe": "r", "common_recipe": "c"}
+METRICS = {"gap": 0.0, "optimizer_steps": 1.0}
+
+
+def cell(corpora: tuple[str, ...], split: str, speakers: tuple[str, ...]) -> Cell:
+    """A classifier's answers: two clips of each speaker, of corpora in turn, all of them heard right."""
+    clips = [(corpora[place % len(corpora)], speaker) for place, speaker in enumerate(speakers) for _ in LABELS]
+    truth = np.tile(np.arange(len(LABELS)), len(speakers))
+    part = Predictions(
+        labels=LABELS,
+        identifiers=tuple(f"{speaker}/{place}" for place, (_, speaker) in enumerate(clips)),
+        groups={
+            "corpus": tuple(corpus for corpus, _ in clips),
+            "speaker": tuple(speaker for _, speaker in clips),
+            "sex": ("f",) * len(clips),
+        },
+        truth=truth,
+        probabilities=np.eye(len(LABELS))[truth] * 0.6 + 0.2,
+    )
+    return Cell(FinishedRun(split, 0, TAGS | {"split": split}, {}, METRICS), part, part)
+
+
+@pytest.fixture
+def page(tmp_path: Path) -> str:
+    both = Group("speaker", "a, b", "B", (cell(("a", "b"), "fold 0", ("1", "2")), cell(("a",), "fold 1", ("3", "4"))))
+    alone = Group("speaker", "a", "B", tuple(cell(("a",), f"fold {place}", (f"{place}",)) for place in range(3)))
+    groups = [alone, both]
+    rows = [row_of(group) for group in groups]
+    tests = {title_of(row): group.test for row, group in zip(rows, groups, strict=True)}
+    write_results(tmp_path, rows, [], tests, command="python")
+    assert {path.name for path in (tmp_path / "results").glob("speaker*.png")} == {"speaker-a.png", "speaker-a-b.png"}
+    return (tmp_path / "results.md").read_text()
+
+
+def test_corpora_have_sections_of_their_own_with_most_speakers_first(page: str) -> None:
+    _, both, alone, *_ = page.split("## ")
+    assert both.startswith("Unseen speakers (protocol `speaker`): a, b\n")
+    assert alone.startswith("Unseen speakers (protocol `speaker`): a\n")
+    assert "| a, b | B augmentation |" in both
+    assert "| a | B augmentation |" not in both
+
+
+def test_where_each_speaker_is_left_out_once_the_page_says_so(page: str) -> None:
+    _, both, alone, *_ = page.split("## ")
+    assert "Each speaker is left out once" in alone
+    assert "left out" not in both
