@@ -104,7 +104,10 @@ def _check_cells(cells: dict[str, str], names: Mapping[str, str]) -> None:
     if empty:
         raise CorpusError(f"empty cell in column {', '.join(map(repr, empty))}; fill it or remove the line")
     if cells["emotion"] not in (*ALL_EMOTIONS, *names):
-        raise CorpusError(f"unknown emotion {cells['emotion']!r}; allowed: {', '.join(ALL_EMOTIONS)}")
+        raise CorpusError(
+            f"unknown emotion {cells['emotion']!r}; allowed: {', '.join(ALL_EMOTIONS)}; "
+            f"`flows evaluate` takes other names by --emotions '{cells['emotion']}=EMOTION'"
+        )
     sex = cells.get("sex", "")
     if sex.lower() not in SEXES:
         raise CorpusError(f"unknown sex {sex!r}; allowed: f, m, female, male or an empty cell")
