@@ -51,7 +51,8 @@ class DecoderPool:
             for _ in range(workers)
         ]
         self._recordings_per_process = recordings_per_process
-        self._idle: asyncio.LifoQueue[DecodeProcess | None] = asyncio.LifoQueue()
+        self._idle: asyncio.PriorityQueue[tuple[bool, int, DecodeProcess | None]] = asyncio.PriorityQueue()
+        self._turns = 0
         self._tasks: set[asyncio.Task[Any]] = set()
         self._open = False
 
@@ -62,15 +63,15 @@ class DecoderPool:
 
     def start(self) -> None:
         """Take recordings from now on."""
-        self._idle = asyncio.LifoQueue()  # whoever has just decoded is asked first, and another only while it works
+        self._idle = asyncio.PriorityQueue()
         self._open = True
         for worker in self._workers:
-            self._idle.put_nowait(worker)
+            self._rest(worker)
 
     async def stop(self) -> None:
         """Let the recordings in work finish, refuse those that wait, and end the workers."""
         self._open = False
-        self._idle.put_nowait(None)
+        self._rest(None)
         while self._tasks:
             await asyncio.wait(self._tasks)
         await asyncio.gather(*(worker.stop() for worker in self._workers))
@@ -83,9 +84,9 @@ class DecoderPool:
         """
         if not recording:
             raise InputError(EMPTY)
-        worker = await self._idle.get()
+        *_, worker = await self._idle.get()
         if worker is None or not self._open:
-            self._idle.put_nowait(worker)  # for the next one that waits
+            self._rest(worker)  # for the next one that waits
             raise ServeError("the decoder is not running; start the server again")
         # A task of its own: a caller who is cancelled must not leave half an answer in the pipe.
         kind, content = await asyncio.shield(self._spawn(self._decode(worker, recording)))
@@ -103,7 +104,7 @@ class DecoderPool:
             if self._open and (worker.pid is None or worker.recordings >= self._recordings_per_process):
                 self._spawn(self._replace(worker))
             else:
-                self._idle.put_nowait(worker)
+                self._rest(worker)
 
     async def _replace(self, worker: DecodeProcess) -> None:
         """A fresh process in the place of one that is dead or has decoded enough."""
@@ -113,7 +114,13 @@ class DecoderPool:
         except ServeError as error:
             _log.error("%s; trying again with the next recording", error)
         finally:
-            self._idle.put_nowait(worker)
+            self._rest(worker)
+
+    def _rest(self, worker: DecodeProcess | None) -> None:
+        """It is idle: of those that run, the one that rests last is asked first, and one that must be started last."""
+        self._turns += 1
+        starts = worker is not None and worker.pid is None
+        self._idle.put_nowait((starts, -self._turns, worker))
 
     def _spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Run it whatever becomes of the caller."""

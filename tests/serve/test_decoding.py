@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from serve.decode_process import DecodeProcess
 from serve.decoding import DecoderPool
 from serve.errors import InputError, ServeError, TooLargeError, UndecodableError
 from tests.serve.pools import RATE_HZ, in_process, runs, with_pool
 from tests.serve.recordings import FORMATS, encode, tone
+
+START_S = 0.2
 
 
 @pytest.fixture(scope="module")
@@ -198,6 +201,31 @@ def test_as_many_processes_as_work_at_once(wav: bytes) -> None:
         return found
 
     assert asyncio.run(count()) == [0, 1, 1, 2, 2]
+
+
+def test_a_worker_that_cannot_start_is_asked_last(wav: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def lose_one() -> None:
+        pool = DecoderPool(sample_rate_hz=RATE_HZ, workers=2, max_duration_s=60.0)
+        pool.start()
+        await asyncio.gather(pool.decode(wav), pool.decode(wav))
+        with monkeypatch.context() as patch:
+            patch.setattr(DecodeProcess, "start", _no_start)
+            os.kill(pool.processes[0], signal.SIGKILL)
+            failed = await asyncio.gather(pool.decode(wav), pool.decode(wav), return_exceptions=True)
+            assert sum(isinstance(answer, UndecodableError) for answer in failed) == 1
+            await asyncio.sleep(2 * START_S)  # it rests after the other one now
+            for _ in range(3):
+                np.testing.assert_array_equal(await pool.decode(wav), in_process(wav))
+        await asyncio.gather(pool.decode(wav), pool.decode(wav))
+        assert len(pool.processes) == 2
+        await pool.stop()
+
+    asyncio.run(lose_one())
+
+
+async def _no_start(_: DecodeProcess) -> None:
+    await asyncio.sleep(START_S)
+    raise ServeError("there is no memory for another process")
 
 
 def test_a_pool_can_be_started_again(wav: bytes) -> None:
