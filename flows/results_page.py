@@ -205,7 +205,7 @@ def _confusion(row: Row, test: Predictions, pictures: Path) -> str:
 
 def _overview(rows: Sequence[Row], title: str) -> Figure:
     """UAR of each row with its interval."""
-    names = [letter_of(row) for row in rows]
+    names = [stage_of(row) for row in rows]
     values = np.array([[row["uar"], row["uar_low"], row["uar_high"]] for row in rows])
     return interval_picture(names, values, title, "UAR")
 
