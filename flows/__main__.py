@@ -76,17 +76,18 @@ def run(options: argparse.Namespace) -> None:
 
 def say_how_to_look(workspace: Path) -> None:
     """The commands that show what a run left behind. Addresses of servers may hold passwords, and are not repeated."""
-    from flows.tracking import runs_page, shown_uri, tracking_uri
+    from flows.tracking import experiment_id, shown_uri, tracking_uri
 
     programs, uri = Path(sys.executable).parent, tracking_uri()
+    runs = f"#/experiments/{experiment_id()}/runs?workflowType=machine_learning"  # else a page for language models
     local = uri.startswith("sqlite:")
     print("\nLook at the runs, models and artifacts, and at the tasks:")
     if uri.startswith("http"):
-        print(f"  MLflow UI of {shown_uri()}: {runs_page()}")
+        print(f"  MLflow UI of {shown_uri()}: {runs}")
     else:
         place = uri if local else '"$MLFLOW_TRACKING_URI"'
         print(f"  {programs / 'mlflow'} ui --backend-store-uri {place} --port 5000")
-        print(f"  and then http://127.0.0.1:5000/{runs_page()}")
+        print(f"  and then http://127.0.0.1:5000/{runs}")
     server = os.environ.get("PREFECT_API_URL")
     print(
         f"  Prefect UI of {server}"

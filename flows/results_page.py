@@ -27,7 +27,7 @@ those of the speaker's other test clips, as where a speaker comes back. Compare 
 those of others only where they normalise by speaker; for one clip of a stranger the figures above are what to expect.
 """,
 }
-LEFT_OUT = "Each speaker is left out once: a fold has one test speaker.\n"
+ONE_SPEAKER_A_FOLD = "Each speaker is left out once: a fold has one test speaker.\n"
 STAGES = {
     "A": "A baseline",
     "B": "B augmentation",
@@ -97,7 +97,7 @@ def _is_of(row: Row, protocol: str, corpora: str) -> bool:
 def _remark(rows: Sequence[Row]) -> str:
     """What must be said before a section's table."""
     alone = all(row["protocol"] in ("speaker", KNOWN) and len(row["folds"]) == row["speakers"] for row in rows)
-    return REMARKS.get(rows[0]["protocol"], "") + (LEFT_OUT if alone else "")
+    return REMARKS.get(rows[0]["protocol"], "") + (ONE_SPEAKER_A_FOLD if alone else "")
 
 
 def _file_name(corpora: str) -> str:

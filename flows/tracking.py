@@ -154,11 +154,6 @@ def experiment_id() -> str:
     return str(_experiment().experiment_id)
 
 
-def runs_page() -> str:
-    """The runs in MLflow's UI, below its address; without the last part it opens on what is for language models."""
-    return f"#/experiments/{experiment_id()}/runs?workflowType=machine_learning"
-
-
 @contextmanager
 def _impatience() -> Iterator[None]:
     """Fewer retries for a while, unless the user chose how many; MLflow reads it from the environment alone."""

@@ -79,13 +79,17 @@ def wav_files(folder: Path, scheme: NameScheme) -> list[Path]:
     return [Path(name) for name in sorted(names, key=lambda name: (name.count(os.sep), name))]
 
 
-def sound_files(folder: Path, endings: tuple[str, ...] = READ) -> list[Path]:
-    """Every file below `folder` that ends so, sorted; hidden files and folders are left out. Raises CorpusError."""
+def sound_files(folder: Path) -> tuple[list[Path], list[Path]]:
+    """The sound below `folder` that is read, and that is not, sorted; hidden files and folders are left out.
+
+    Raises CorpusError.
+    """
     try:
-        paths = [Path(name) for name in _walk(folder, endings)]
+        paths = sorted(Path(name) for name in _walk(folder, READ + NOT_READ))
     except OSError as error:
         raise CorpusError(f"{error.filename or folder}: cannot be read ({error.strerror})") from error
-    return sorted(paths)
+    read = [path for path in paths if path.suffix.lower() in READ]
+    return read, [path for path in paths if path.suffix.lower() in NOT_READ]
 
 
 def content_of(path: Path, known: KnownFiles = UNKNOWN) -> str:

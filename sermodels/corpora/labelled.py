@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from sermodels.corpora.folder import NOT_READ, collect, content_of, sound_files
+from sermodels.corpora.folder import collect, content_of, sound_files
 from sermodels.corpora.manifest import read_manifest
 from sermodels.corpora.sources import Source, find_sources
 from sermodels.corpora.utterance import Corpus, Utterance
@@ -58,7 +58,8 @@ def _known_corpora(folder: Path) -> list[Source]:
     try:
         return find_sources(folder)
     except CorpusError as error:
-        names = sorted({path.relative_to(folder).parts[0] for path in sound_files(folder) if path.parent != folder})
+        paths, _ = sound_files(folder)
+        names = sorted({path.relative_to(folder).parts[0] for path in paths if path.parent != folder})
         if not names:
             raise
         mapping = " ".join(f"{name}=EMOTION" for name in names[:NAMED_FOLDERS])
@@ -80,8 +81,9 @@ def _emotion_of(name: str, names: Mapping[str, str]) -> str | None:
 
 def _by_emotion(folder: Path, names: Mapping[str, str]) -> Corpus:
     """Recordings as `EMOTION/SPEAKER/file`, or `EMOTION/file` where nobody knows who speaks."""
+    paths, not_read = sound_files(folder)
     utterances = []
-    for path in sound_files(folder):
+    for path in paths:
         place, *inner = path.relative_to(folder).parts
         emotion = _emotion_of(place, names)
         if not inner or emotion is None:
@@ -100,12 +102,11 @@ def _by_emotion(folder: Path, names: Mapping[str, str]) -> Corpus:
                 sha256=content_of(path),
             )
         )
-    return _without_left_out(Corpus(tuple(utterances), _notes(folder)))
+    return _without_left_out(Corpus(tuple(utterances), _notes(folder, not_read)))
 
 
-def _notes(folder: Path) -> tuple[str, ...]:
-    """What of a folder's sound is not read."""
-    left = sound_files(folder, NOT_READ)
+def _notes(folder: Path, left: list[Path]) -> tuple[str, ...]:
+    """What of a folder's sound is left because it is not read."""
     if not left:
         return ()
     first = left[0].relative_to(folder)
