@@ -2,10 +2,12 @@
 
 import tarfile
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from flows import tracking
+from flows.finished import COMPUTED_TAG, finished_runs
 from flows.tasks import log_stage, stage_tags
 from flows.tracking import Run
 from sermodels.cells.packing import CELLS
@@ -22,7 +24,7 @@ def adopt(archive: Path, table: str) -> tuple[int, int]:
     Cells that MLflow has already are left alone. Raises StorageError when the archive is missing, damaged or changed.
     """
     tracking.setup()
-    known = {run.tags.get(tracking.STAGE_KEY_TAG) for run in tracking.finished_runs({"table": table})}
+    known = {run.tags.get(tracking.STAGE_KEY_TAG) for run in finished_runs({"table": table})}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         _unpack(archive, folder)
@@ -61,7 +63,9 @@ def _log(record: dict[str, Any], folder: Path, parent: Run, table: str) -> None:
     config, letter = Config.model_validate(record["config"]), record["letter"]
     result = StageResult(record["stage"], folder / "stages" / record["folder"], record["key"])
     context = RunContext(config, folder, result, folder / record["split"])
+    ended = datetime.fromtimestamp((result.folder / COMPLETE).stat().st_mtime, UTC).isoformat()
     tags = stage_tags(context, result.name, letter) | {"table": table, "device": record["device"]}
+    tags[COMPUTED_TAG] = ended
     if letter:
         tags |= {"backbone": config.classifier.backbone, "weights": result.read("figures.json")["weights"]}
     name = f"{result.name}, {context.split().name}, seed {config.seed}"

@@ -74,8 +74,9 @@ def train(training: TrainingRequest, config: Config) -> None:
 def last_digest(training: TrainingRequest, data_dir: str) -> str:
     """Digest of the recordings that the newest finished run of this kind was trained on; empty without one."""
     from flows import tracking
+    from flows.finished import finished_runs
 
     tracking.setup()
-    runs = tracking.finished_runs({"preset": training.name, "stages": training.stages})  # newest first
+    runs = finished_runs({"preset": training.name, "stages": training.stages})  # newest first
     digests = [run.tags.get(tracking.CORPUS_TAG, "") for run in runs if run.params.get(DATA_DIR) == data_dir]
     return digests[0] if digests else ""

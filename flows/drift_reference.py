@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from flows import registry, tracking
+from flows import registry
 from flows.export import split_recordings
+from flows.finished import fetch_file
 from flows.registry import RegisteredVersion
 from sermodels.cache import cache_log_mels, read_log_mels
 from sermodels.checkpoint import load_tensors
@@ -42,7 +43,7 @@ def reference_columns(version: RegisteredVersion, workspace: Path, scratch: Path
 def _verdicts(version: RegisteredVersion, scratch: Path) -> Columns:
     """Emotion and confidence on development and test clips, from the run that trained the version."""
     files = [f"predictions-{part}.csv" for part in ("development", "test")]
-    found = joined([read_predictions(tracking.fetch_file(str(version.run_id), file, scratch)) for file in files])
+    found = joined([read_predictions(fetch_file(str(version.run_id), file, scratch)) for file in files])
     return {EMOTION: np.array(found.labels)[found.predicted], CONFIDENCE: found.probabilities.max(axis=1)}
 
 

@@ -16,7 +16,8 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types.schema import ColSpec, Schema, TensorSpec
 
-from flows.tracking import ROOT, STAGE_KEY_TAG, made, shown_uri
+from flows.finished import made
+from flows.tracking import ROOT, STAGE_KEY_TAG, shown_uri
 from sermodels.errors import SermodelsError
 
 RegisteredVersion = ModelVersion

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from flows import tracking
+from flows.finished import FinishedRun, fetch_file, finished_runs
 from flows.registry import RegistryError
 from flows.results_known import known_rows, known_section
 from flows.results_page import KNOWN, headline_of, stage_of, title_of, write_results
 from flows.results_synthetic import synthetic_rows, synthetic_section
-from flows.tracking import FinishedRun
 from sermodels.calibration import (
     expected_calibration_error,
     fit_temperature,
@@ -134,12 +134,12 @@ def heard_before(group: Group) -> Group:
 def read_groups(table: str) -> list[Group]:
     """Everything finished under this table's name: the newest run of each cell, and of the newest recipe only."""
     newest: dict[tuple[str, ...], FinishedRun] = {}
-    for run in tracking.finished_runs({"table": table}):  # newest first
+    for run in finished_runs({"table": table}):  # newest first
         if run.tags.get("letter"):
             row = (run.tags["protocol"], run.tags["corpora"], run.tags["letter"])
             newest.setdefault((*row, run.tags["split"], run.tags["seed"]), run)
     recipes: dict[tuple[str, ...], str] = {}
-    for key, run in sorted(newest.items(), key=lambda item: -item[1].ended):
+    for key, run in sorted(newest.items(), key=lambda item: -item[1].computed):
         recipes.setdefault(key[:3], run.tags["recipe"])
     kept = {key: run for key, run in newest.items() if run.tags["recipe"] == recipes[key[:3]]}
     return [
@@ -152,7 +152,7 @@ def read_groups(table: str) -> list[Group]:
 def _read(run: FinishedRun) -> Cell:
     """A run with its predictions."""
     with tempfile.TemporaryDirectory() as folder:
-        files = [tracking.fetch_file(run.run_id, f"predictions-{part}.csv", Path(folder)) for part in PARTS]
+        files = [fetch_file(run.run_id, f"predictions-{part}.csv", Path(folder)) for part in PARTS]
         return Cell(run, *map(read_predictions, files))
 
 

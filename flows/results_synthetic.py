@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from flows import tracking
+from flows.finished import FinishedRun, fetch_file, finished_runs, has_file
 from flows.results_page import Row, table_of
-from flows.tracking import FinishedRun
 
 FIGURES = {
     "frechet_distance": "Fréchet distance",
@@ -40,7 +39,7 @@ SAMPLING = {"sampler": "", "steps": "", "guidance_scale": "", "strength": "1.0"}
 def synthetic_rows(table: str) -> list[dict[str, Any]]:
     """One row a protocol and way of sampling, of the newest run of each split and seed of a table."""
     newest: dict[tuple[str, ...], FinishedRun] = {}
-    for run in tracking.finished_runs({"table": table, "stage": "synthesis"}):
+    for run in finished_runs({"table": table, "stage": "synthesis"}):
         newest.setdefault((*_row_of(run), run.tags["split"], run.tags["seed"]), run)
     return [
         _row(row, [run for key, run in sorted(newest.items()) if key[: len(row)] == row])
@@ -84,8 +83,8 @@ def synthetic_section(rows: Sequence[Row], pictures: Path) -> str:
     """Tables, and one picture of synthetic clips beside their nearest training clips, if it was kept."""
     pictures.mkdir(parents=True, exist_ok=True)
     picture = ""
-    if run := next((one for row in rows for one in row["runs"] if tracking.has_file(one, PICTURE)), None):
-        tracking.fetch_file(run, PICTURE, pictures)
+    if run := next((one for row in rows for one in row["runs"] if has_file(one, PICTURE)), None):
+        fetch_file(run, PICTURE, pictures)
         picture = f"![Synthetic clips beside their nearest training clips](results/{PICTURE})\n"
     head = ("protocol", "sampler", "splits", "clips", "near-copies", *FIGURES.values(), *PROBES.values())
     lines = [

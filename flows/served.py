@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from flows import registry, tracking
+from flows.finished import fetch_artifacts
 from flows.registry import CHALLENGER, CHAMPION, CLASSIFIER_MODEL, ONNX_NAMES, RegisteredVersion, RegistryError
 from sermodels.errors import SermodelsError
 from serve.bundle import CURRENT, MANIFEST, Bundle, load_bundle
@@ -23,7 +24,7 @@ def fetch_bundle(folder: Path, *, alias: str = CHAMPION) -> Bundle | None:
 
 def fetch_bundle_of(exported: RegisteredVersion, folder: Path) -> Bundle:
     """The bundle of an ONNX version, in `folder`, which does not exist yet. Raises BundleError and StorageError."""
-    tracking.fetch_artifacts(str(exported.run_id), exported.tags["bundle"], folder)
+    fetch_artifacts(str(exported.run_id), exported.tags["bundle"], folder)
     return load_bundle(folder)
 
 

@@ -10,6 +10,7 @@ from prefect.cache_policies import NO_CACHE
 
 from flows import registry, tracking
 from flows.evaluate import named_version
+from flows.finished import params_of
 from flows.forms import SynthesisRequest
 from flows.registry import RegisteredVersion, RegistryError
 from flows.retries import IO_TASK
@@ -84,7 +85,7 @@ def drawn(request: SynthesisRequest, model: DiffusionModel, emotions: Sequence[s
 
 def front_end_of(version: RegisteredVersion) -> FrontEndConfig:
     """The front end whose log-mels the model was trained on, from the run that trained it. Raises RegistryError."""
-    params = tracking.params_of(str(version.run_id))
+    params = params_of(str(version.run_id))
     values = {
         name: params[f"front_end.{name}"] for name in FrontEndConfig.model_fields if f"front_end.{name}" in params
     }

@@ -1,7 +1,6 @@
 """Runs in MLflow: opened and closed, with parameters, metrics and artifacts."""
 
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -35,18 +34,6 @@ PATIENCE = {RETRIES: "5", TIMEOUT: "60"}
 QUIET = {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
 """A run fetches dozens of small artifacts, and a bar for each would hide what it says."""
 IMPATIENCE = {RETRIES: "1", TIMEOUT: "20"}
-
-
-@dataclass(frozen=True)
-class FinishedRun:
-    """A run that ended well: its tags, its parameters and what it measured."""
-
-    run_id: str
-    ended: int
-    """In milliseconds since 1970."""
-    tags: dict[str, str]
-    params: dict[str, str]
-    metrics: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -241,49 +228,6 @@ def end_adopted_run(name: str, tags: Mapping[str, str]) -> None:
 def is_unreachable(error: object) -> bool:
     """Whether an error says that the tracking server or its database did not answer, and not that it refused."""
     return isinstance(error, MlflowException) and error.error_code in ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE")
-
-
-def fetch_artifacts(run_id: str, place: str, folder: Path) -> None:
-    """A run's artifact folder as `folder`, there whole or not at all."""
-    scratch = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(scratch, ignore_errors=True)
-    fetched = MlflowClient().download_artifacts(run_id, place, made(scratch))
-    Path(fetched).rename(folder)
-    shutil.rmtree(scratch)
-
-
-def made(folder: Path) -> str:
-    """The folder, which exists now."""
-    folder.mkdir(parents=True, exist_ok=True)
-    return str(folder)
-
-
-def finished_runs(tags: Mapping[str, str]) -> list[FinishedRun]:
-    """The experiment's finished runs with these tags, the newest first."""
-    experiment = mlflow.get_experiment_by_name(os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT))
-    if experiment is None:
-        return []
-    query = " and ".join(["attributes.status = 'FINISHED'", *(f"tags.`{key}` = '{tags[key]}'" for key in tags)])
-    found = mlflow.search_runs([experiment.experiment_id], query, order_by=["end_time DESC"], output_format="list")
-    return [
-        FinishedRun(r.info.run_id, r.info.end_time, dict(r.data.tags), dict(r.data.params), dict(r.data.metrics))
-        for r in found
-    ]
-
-
-def params_of(run_id: str) -> dict[str, str]:
-    """The parameters of a run, as text."""
-    return dict(MlflowClient().get_run(run_id).data.params)
-
-
-def fetch_file(run_id: str, file: str, folder: Path) -> Path:
-    """An artifact of a run, in `folder`."""
-    return Path(MlflowClient().download_artifacts(run_id, file, made(folder)))
-
-
-def has_file(run_id: str, file: str) -> bool:
-    """Whether a run has an artifact of this name at its top."""
-    return any(artifact.path == file for artifact in MlflowClient().list_artifacts(run_id))
 
 
 def git_commit() -> str:

@@ -1,6 +1,7 @@
 """Cells computed without MLflow: run, packed, and logged afterwards as the runs that they would have been."""
 
 import json
+import os
 import shutil
 import tarfile
 from pathlib import Path
@@ -9,9 +10,9 @@ import pytest
 from mlflow import MlflowClient
 
 from flows.adopt import adopt
+from flows.finished import FinishedRun
 from flows.results import Cell, Group, comparisons_of, publish_results
 from flows.tasks import common_digest, recipe_digest
-from flows.tracking import FinishedRun
 from sermodels.cells.packing import CELLS, pack
 from sermodels.cells.running import Unit, run_unit, units_of
 from sermodels.errors import StorageError
@@ -110,18 +111,50 @@ def test_adopted_cells_are_the_runs_that_the_results_are_made_of(
         assert len(losses) == context.config.training.epochs
 
 
+@pytest.mark.parametrize("days", [-1, 1])
+def test_the_newest_cell_is_the_one_computed_last_and_not_the_one_adopted_last(
+    days: int, archive: Path, client: MlflowClient, tmp_path: Path
+) -> None:
+    opened = _opened(archive, tmp_path / "open")
+    (path,) = (file for file in (opened / CELLS).glob("*.json") if json.loads(file.read_text())["letter"] == "A")
+    record = json.loads(path.read_text())
+    record["config"]["training"]["epochs"] += 1
+    path.write_text(json.dumps(record | {"key": "another"}))
+    complete = opened / "stages" / record["folder"] / "complete.json"
+    ended = complete.stat().st_mtime + days * 86400
+    os.utime(complete, (ended, ended))
+    for file in (archive, _packed(opened, tmp_path / "another.tar.xz")):
+        adopt(file, "tiny")
+    publish_results("tiny", tmp_path / "docs")
+    shown = json.loads((tmp_path / "docs" / "results.json").read_text())
+    (run,) = next(row["runs"] for row in shown if row["stage"] == "A")
+    assert (client.get_run(run).data.tags["stage_key"] == "another") is (days > 0)
+
+
 @pytest.mark.usefixtures("client")
 def test_an_archive_that_was_changed_is_refused(archive: Path, tmp_path: Path) -> None:
-    with tarfile.open(archive) as tar:
-        tar.extractall(tmp_path / "open", filter="data")
-    (figures,) = (tmp_path / "open" / "stages").glob("baseline-*/figures.json")
+    opened = _opened(archive, tmp_path / "open")
+    (figures,) = (opened / "stages").glob("baseline-*/figures.json")
     figures.write_text(figures.read_text().replace("0", "1"))
-    with tarfile.open(tmp_path / "better.tar.xz", "w:xz") as tar:
-        for part in (tmp_path / "open").iterdir():
-            tar.add(part, arcname=part.name)
+    better = _packed(opened, tmp_path / "better.tar.xz")
     named = f"{figures.parent.name}/figures.json was changed after the stage ended"
     with pytest.raises(StorageError, match=named):
-        adopt(tmp_path / "better.tar.xz", "tiny")
+        adopt(better, "tiny")
+
+
+def _opened(archive: Path, folder: Path) -> Path:
+    """The files of an archive."""
+    with tarfile.open(archive) as tar:
+        tar.extractall(folder, filter="data")
+    return folder
+
+
+def _packed(folder: Path, archive: Path) -> Path:
+    """An archive of the files."""
+    with tarfile.open(archive, "w:xz") as tar:
+        for part in folder.iterdir():
+            tar.add(part, arcname=part.name)
+    return archive
 
 
 @pytest.mark.usefixtures("client")

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from flows.finished import FinishedRun
 from flows.results import Cell, Group, row_of
 from flows.results_page import title_of, write_results
-from flows.tracking import FinishedRun
 from sermodels.predictions import Predictions
 
 LABELS = ("anger", "sadness")
