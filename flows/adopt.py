@@ -21,17 +21,20 @@ from sermodels.store import COMPLETE, StageResult
 def adopt(archive: Path, table: str) -> tuple[int, int]:
     """Log what `python -m sermodels.cells pack` gathered under a table's name; returns how many cells, how many new.
 
-    Cells that MLflow has already are left alone. Raises StorageError when the archive is missing, damaged or changed.
+    Cells that were adopted already are left alone; the same cell of another machine or day is another run.
+    Raises StorageError when the archive is missing, damaged or changed.
     """
     tracking.setup()
-    known = {run.tags.get(tracking.STAGE_KEY_TAG) for run in finished_runs({"table": table})}
+    known = {
+        (run.tags.get(tracking.STAGE_KEY_TAG), run.tags.get(COMPUTED_TAG)) for run in finished_runs({"table": table})
+    }
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         _unpack(archive, folder)
         records = [read_json(path) for path in sorted((folder / CELLS).glob("*.json"))]
         for record in records:
             _check(folder / "stages" / record["folder"], archive)
-        fresh = [record for record in records if record["key"] not in known]
+        fresh = [record for record in records if (record["key"], _computed(record, folder)) not in known]
         if fresh:
             tags = {"preset": table, "table": table, "adopted": archive.name}
             with tracking.open_run(f"table {table}, computed elsewhere", tags=tags) as parent:
@@ -58,14 +61,19 @@ def _check(stage: Path, archive: Path) -> None:
             raise StorageError(f"{archive}: {stage.name}/{name} was changed after the stage ended")
 
 
+def _computed(record: dict[str, Any], folder: Path) -> str:
+    """When the stage ended, as text."""
+    ended = (folder / "stages" / record["folder"] / COMPLETE).stat().st_mtime
+    return datetime.fromtimestamp(ended, UTC).isoformat()
+
+
 def _log(record: dict[str, Any], folder: Path, parent: Run, table: str) -> None:
     """One stage as a run, with its epochs, figures and files."""
     config, letter = Config.model_validate(record["config"]), record["letter"]
     result = StageResult(record["stage"], folder / "stages" / record["folder"], record["key"])
     context = RunContext(config, folder, result, folder / record["split"])
-    ended = datetime.fromtimestamp((result.folder / COMPLETE).stat().st_mtime, UTC).isoformat()
     tags = stage_tags(context, result.name, letter) | {"table": table, "device": record["device"]}
-    tags[COMPUTED_TAG] = ended
+    tags[COMPUTED_TAG] = _computed(record, folder)
     if letter:
         tags |= {"backbone": config.classifier.backbone, "weights": result.read("figures.json")["weights"]}
     name = f"{result.name}, {context.split().name}, seed {config.seed}"
