@@ -37,7 +37,7 @@ def accuracy(truth: NDArray[np.int64], predicted: NDArray[np.int64]) -> float:
 
 
 def interval(predictions: Predictions, metric: Metric = unweighted_average_recall) -> Interval:
-    """A figure and its interval by bootstrap over speakers."""
+    """A figure between 0 and 1, and its interval by bootstrap over speakers; one speaker tells nothing of others."""
     value = metric(predictions.truth, predictions.predicted)
     places = _places_of_speakers(predictions)
 
@@ -45,7 +45,7 @@ def interval(predictions: Predictions, metric: Metric = unweighted_average_recal
         chosen = np.concatenate([places[speaker] for speaker in drawn])
         return metric(predictions.truth[chosen], predictions.predicted[chosen])
 
-    return Interval(value, *_bootstrap(of_speakers, len(places)))
+    return Interval(value, *(_bootstrap(of_speakers, len(places)) or (0.0, 1.0)))
 
 
 def difference(first: Predictions, second: Predictions, metric: Metric = unweighted_average_recall) -> Interval:
@@ -58,11 +58,14 @@ def difference(first: Predictions, second: Predictions, metric: Metric = unweigh
         scores = [metric(one.truth[chosen], one.predicted[chosen]) for one in (first, second)]
         return scores[0] - scores[1]
 
-    return Interval(of_speakers(np.arange(len(places))), *_bootstrap(of_speakers, len(places)))
+    bounds = _bootstrap(of_speakers, len(places)) or (-1.0, 1.0)
+    return Interval(of_speakers(np.arange(len(places))), *bounds)
 
 
-def _bootstrap(figure: Callable[[NDArray[np.int64]], float], speakers: int) -> tuple[float, float]:
-    """95 % percentile bounds of a figure of speakers drawn with replacement."""
+def _bootstrap(figure: Callable[[NDArray[np.int64]], float], speakers: int) -> tuple[float, float] | None:
+    """95 % percentile bounds of a figure of speakers drawn with replacement; None of a single one."""
+    if speakers < 2:
+        return None
     found = bootstrap(
         (np.arange(speakers),),
         figure,
@@ -75,7 +78,7 @@ def _bootstrap(figure: Callable[[NDArray[np.int64]], float], speakers: int) -> t
 
 
 def permutation_p(first: Predictions, second: Predictions) -> float:
-    """Two-sided p of the mean difference of the speakers' UAR, each speaker's pair swapped at random."""
+    """Two-sided p of the mean difference of the speakers' UAR, each speaker's pair swapped at random; 1 of one."""
     _same_clips(first, second)
     speakers = _speakers(first)
     scores = [
@@ -85,6 +88,8 @@ def permutation_p(first: Predictions, second: Predictions) -> float:
         ]
         for name in np.unique(speakers)
     ]
+    if len(scores) < 2:
+        return 1.0
     result = permutation_test(
         tuple(np.array(scores).T),
         lambda one, other, axis: np.mean(one - other, axis=axis),

@@ -16,7 +16,7 @@ from sermodels.stages.classification import BASELINE, REFITTING, RETRAINING, ove
 from sermodels.stages.context import RunContext
 from sermodels.store import StageResult
 from sermodels.training import EpochRecord
-from tests.sermodels.tiny import EMOTIONS
+from tests.sermodels.tiny import EMOTIONS, SPEAKERS
 from tests.sermodels.tiny_chain import Chain, changed, copy_workspace, results_of, start, training_log_mels, whole_chain
 
 STAGES = {"baseline": "A", "augmentation": "B", "retraining": "C", "oversampling": "D"}
@@ -217,3 +217,12 @@ def test_another_workspace_gives_the_same_numbers(chain: Chain, tmp_path: Path) 
 
     assert not again.reused
     assert results_of(again) == results_of(chain.stages["baseline"])
+
+
+def test_one_speaker_may_be_all_who_are_tested(chain: Chain, tmp_path: Path) -> None:
+    """Leaving one speaker out, as EmoDB's literature does."""
+    config = changed(chain.config, "split", folds=len(SPEAKERS))
+    copy_workspace(chain.context.workspace, tmp_path)
+    baseline = run_classification(start(config, tmp_path), BASELINE)
+    assert len({row["speaker"] for row in predictions(baseline, "test")}) == 1
+    assert "(0.000–1.000)" in (baseline.folder / "model-card.md").read_text(), "which says nothing of other speakers"

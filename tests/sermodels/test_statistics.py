@@ -71,6 +71,18 @@ def test_equal_classifiers_do_not_differ() -> None:
     assert mcnemar_p(one, one) == pytest.approx(1.0)
 
 
+def test_one_speaker_tells_nothing_of_others() -> None:
+    """As where each fold leaves one speaker out, or a corpus has only one."""
+    one, other = (drawn(share, seed=7) for share in (0.9, 0.2))
+    for each in (one, other):
+        each.groups["speaker"] = ("alone",) * len(each)
+    assert (interval(one).low, interval(one).high) == (0.0, 1.0)
+    gained = difference(one, other)
+    assert gained.value > 0.5
+    assert (gained.low, gained.high) == (-1.0, 1.0)
+    assert permutation_p(one, other) == 1.0
+
+
 def test_mcnemar_is_the_sign_test_of_the_clips_that_differ() -> None:
     one, other = drawn(0.8, seed=5), drawn(0.6, seed=6)
     right, also = one.predicted == one.truth, other.predicted == other.truth
