@@ -15,11 +15,11 @@ from sermodels.evaluation import confusion, figures
 from sermodels.plots import confusion_picture
 from sermodels.predictions import Predictions, of_known_speakers
 from sermodels.stages.evaluation import predict_recordings, unheard, unread
-from sermodels.statistics import Interval, accuracy, interval
+from sermodels.statistics import Interval, accuracy, interval, speakers_in_words
 
 REPORT = """# {model} on {corpus}
 
-{clips:,} recordings of {speakers:,} speakers. Intervals are 95 %, by bootstrap over speakers.
+{clips:,} recordings of {speakers}. Intervals are 95 %, by bootstrap over speakers.
 
 | UAR | WA | macro-F1 | ECE | NLL |
 | --- | --- | --- | --- | --- |
@@ -117,7 +117,7 @@ def _report(model: str, corpus: str, found: Predictions, measured: dict[str, flo
         model=model,
         corpus=corpus,
         clips=len(found),
-        speakers=int(measured["speakers"]),
+        speakers=speakers_in_words(found),
         uar=_interval(measured, "uar"),
         uar_known=_interval(measured, "uar_known_speakers"),
         wa=_interval(measured, "accuracy"),

@@ -7,7 +7,7 @@ from sermodels.config import Config
 from sermodels.evaluation import figures
 from sermodels.predictions import Predictions, of_known_speakers
 from sermodels.splits import Split
-from sermodels.statistics import accuracy, interval
+from sermodels.statistics import accuracy, interval, speakers_in_words
 
 DATA = {
     "emodb": "EmoDB (Burkhardt et al. 2005): 10 actors, German, 10 sentences; free to use with citation.",
@@ -22,7 +22,8 @@ PROTOCOLS = {
     "seed": "Speaker-dependent, for comparison with published numbers: the tested speakers were also trained on.",
 }
 CARD = """{voices} Stage `{stage}`, {split}, {backbone}.
-Trained on {training:,} clips; {development:,} clips of other recordings chose the epoch; tested once on {test:,} clips.
+Trained on {training:,} clips; {development:,} clips of other recordings chose the epoch.
+Tested once on {test:,} clips of {speakers}.
 
 | | test |
 | --- | --- |
@@ -90,6 +91,7 @@ def model_card(
         training=len(split.training),
         development=len(split.development),
         test=len(split.test),
+        speakers=speakers_in_words(test),
         uar=interval(test),
         uar_known=interval(of_known_speakers(test)),
         accuracy=interval(test, accuracy),

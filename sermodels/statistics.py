@@ -36,6 +36,12 @@ def accuracy(truth: NDArray[np.int64], predicted: NDArray[np.int64]) -> float:
     return float(np.mean(truth == predicted))
 
 
+def speakers_in_words(predictions: Predictions) -> str:
+    """Of how many speakers the clips are, and so what an interval is worth."""
+    count = len(set(predictions.groups["speaker"]))
+    return f"{count:,} speakers" if count > 1 else "one speaker, who says nothing of others"
+
+
 def interval(predictions: Predictions, metric: Metric = unweighted_average_recall) -> Interval:
     """A figure between 0 and 1, and its interval by bootstrap over speakers; one speaker tells nothing of others."""
     value = metric(predictions.truth, predictions.predicted)

@@ -225,4 +225,6 @@ def test_one_speaker_may_be_all_who_are_tested(chain: Chain, tmp_path: Path) -> 
     copy_workspace(chain.context.workspace, tmp_path)
     baseline = run_classification(start(config, tmp_path), BASELINE)
     assert len({row["speaker"] for row in predictions(baseline, "test")}) == 1
-    assert "(0.000–1.000)" in (baseline.folder / "model-card.md").read_text(), "which says nothing of other speakers"
+    card = (baseline.folder / "model-card.md").read_text()
+    assert "of one speaker, who says nothing of others." in card
+    assert "(0.000–1.000)" in card
