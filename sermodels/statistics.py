@@ -51,7 +51,7 @@ def interval(predictions: Predictions, metric: Metric = unweighted_average_recal
         chosen = np.concatenate([places[speaker] for speaker in drawn])
         return metric(predictions.truth[chosen], predictions.predicted[chosen])
 
-    return Interval(value, *(_bootstrap(of_speakers, len(places)) or (0.0, 1.0)))
+    return Interval(value, *_bootstrap(of_speakers, len(places), widest=(0.0, 1.0)))
 
 
 def difference(first: Predictions, second: Predictions, metric: Metric = unweighted_average_recall) -> Interval:
@@ -64,14 +64,16 @@ def difference(first: Predictions, second: Predictions, metric: Metric = unweigh
         scores = [metric(one.truth[chosen], one.predicted[chosen]) for one in (first, second)]
         return scores[0] - scores[1]
 
-    bounds = _bootstrap(of_speakers, len(places)) or (-1.0, 1.0)
+    bounds = _bootstrap(of_speakers, len(places), widest=(-1.0, 1.0))
     return Interval(of_speakers(np.arange(len(places))), *bounds)
 
 
-def _bootstrap(figure: Callable[[NDArray[np.int64]], float], speakers: int) -> tuple[float, float] | None:
-    """95 % percentile bounds of a figure of speakers drawn with replacement; None of a single one."""
+def _bootstrap(
+    figure: Callable[[NDArray[np.int64]], float], speakers: int, *, widest: tuple[float, float]
+) -> tuple[float, float]:
+    """95 % percentile bounds of a figure of speakers drawn with replacement; all that is possible of a single one."""
     if speakers < 2:
-        return None
+        return widest
     found = bootstrap(
         (np.arange(speakers),),
         figure,
