@@ -17,6 +17,9 @@ from sermodels.files import read_json, sha256_of_file
 from sermodels.stages.context import RunContext
 from sermodels.store import COMPLETE, StageResult
 
+Record = dict[str, Any]
+"""What `python -m sermodels.cells run` noted of a stage."""
+
 
 def adopt(archive: Path, table: str) -> tuple[int, int]:
     """Log what `python -m sermodels.cells pack` gathered under a table's name; returns how many cells, how many new.
@@ -31,16 +34,16 @@ def adopt(archive: Path, table: str) -> tuple[int, int]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         _unpack(archive, folder)
-        records = [read_json(path) for path in sorted((folder / CELLS).glob("*.json"))]
-        for record in records:
-            _check(folder / "stages" / record["folder"], archive)
-        fresh = [record for record in records if (record["key"], _computed(record, folder)) not in known]
+        cells = [_cell(read_json(path), folder) for path in sorted((folder / CELLS).glob("*.json"))]
+        for _, result in cells:
+            _check(result, archive)
+        fresh = [(record, result) for record, result in cells if (result.key, _computed(result)) not in known]
         if fresh:
             tags = {"preset": table, "table": table, "adopted": archive.name}
             with tracking.open_run(f"table {table}, computed elsewhere", tags=tags) as parent:
-                for record in fresh:
-                    _log(record, folder, parent, table)
-    return len(records), len(fresh)
+                for record, result in fresh:
+                    _log(record, result, folder, parent, table)
+    return len(cells), len(fresh)
 
 
 def _unpack(archive: Path, folder: Path) -> None:
@@ -54,26 +57,30 @@ def _unpack(archive: Path, folder: Path) -> None:
         raise StorageError(f"{archive}: holds no cells; make it by `python -m sermodels.cells pack`")
 
 
-def _check(stage: Path, archive: Path) -> None:
+def _cell(record: Record, folder: Path) -> tuple[Record, StageResult]:
+    """A cell's record, and the stage that it is about."""
+    return record, StageResult(record["stage"], folder / "stages" / record["folder"], record["key"])
+
+
+def _check(result: StageResult, archive: Path) -> None:
     """Raise StorageError when a file is not what the stage ended with."""
-    for name, digest in read_json(stage / COMPLETE).items():
-        if (path := stage / name).exists() and sha256_of_file(path) != digest:
-            raise StorageError(f"{archive}: {stage.name}/{name} was changed after the stage ended")
+    for name, digest in result.read(COMPLETE).items():
+        if (path := result.folder / name).exists() and sha256_of_file(path) != digest:
+            raise StorageError(f"{archive}: {result.folder.name}/{name} was changed after the stage ended")
 
 
-def _computed(record: dict[str, Any], folder: Path) -> str:
+def _computed(result: StageResult) -> str:
     """When the stage ended, as text."""
-    ended = (folder / "stages" / record["folder"] / COMPLETE).stat().st_mtime
+    ended = (result.folder / COMPLETE).stat().st_mtime
     return datetime.fromtimestamp(ended, UTC).isoformat()
 
 
-def _log(record: dict[str, Any], folder: Path, parent: Run, table: str) -> None:
+def _log(record: Record, result: StageResult, folder: Path, parent: Run, table: str) -> None:
     """One stage as a run, with its epochs, figures and files."""
     config, letter = Config.model_validate(record["config"]), record["letter"]
-    result = StageResult(record["stage"], folder / "stages" / record["folder"], record["key"])
     context = RunContext(config, folder, result, folder / record["split"])
     tags = stage_tags(context, result.name, letter) | {"table": table, "device": record["device"]}
-    tags[COMPUTED_TAG] = _computed(record, folder)
+    tags[COMPUTED_TAG] = _computed(result)
     if letter:
         tags |= {"backbone": config.classifier.backbone, "weights": result.read("figures.json")["weights"]}
     name = f"{result.name}, {context.split().name}, seed {config.seed}"
