@@ -138,6 +138,11 @@ class AugmentationConfig(Section):
     gain_high: PositiveFloat = 1.1
     equalizer_std: NonNegativeFloat = 0.0
     """Of a random smooth gain over the mel bands, as other microphones, rooms and codecs have it; 0 is none."""
+    frequency_warp: NonNegativeFloat = 0.0
+    """Largest change of all frequencies, as by another vocal tract (Jaitly & Hinton 2013): 0.15 is up to 1.15 times as
+    high, or as low; 0 is none."""
+    time_stretch: NonNegativeFloat = 0.0
+    """Largest change of the tempo: 0.2 is up to 1.2 times as slow, or as fast; 0 is none."""
     mixup_alpha: NonNegativeFloat = 0.0
     """Beta parameter of mixup (Zhang et al. 2018); 0 is none."""
 

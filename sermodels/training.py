@@ -250,7 +250,7 @@ def _inputs(
     batch = classifier.standardize(data.clips.batch(rows, offsets, data.frames))
     if augmentation is None:
         return inputs | {"batch": batch[own]}
-    chance = draw(augmentation, (batch.shape[0], batch.shape[1], batch.shape[2]), rng)
+    chance = draw(augmentation, (batch.shape[0], batch.shape[1], batch.shape[2]), rng, data.bands_hz)
     inputs["batch"] = augment(batch, chance)[own]
     if augmentation.mixup_alpha > 0:
         partners = labels[torch.from_numpy(chance.partner).to(device, non_blocking=True)]

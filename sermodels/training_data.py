@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from sermodels.clips import ClipSet, frames_of
 from sermodels.config import ClipConfig, Config, RetrainingConfig
+from sermodels.mel import mel_centres_hz
 from sermodels.randomness import generator
 
 Indices = NDArray[np.int64]
@@ -19,7 +20,7 @@ class TrainingData:
 
     An epoch draws `clips_per_epoch` clips of `training` and of `extra`, synthetic or repeated ones, as `mixture` says.
     Each has `frames` frames in training and `evaluation_frames`, or as many as in training, in evaluation.
-    Without `development` clips the last epoch is the one that is kept.
+    Without `development` clips the last epoch is the one that is kept. `bands_hz` are the mel bands' centres.
     """
 
     clips: ClipSet
@@ -28,6 +29,7 @@ class TrainingData:
     clips_per_epoch: int
     frames: int
     clip: ClipConfig
+    bands_hz: NDArray[np.float64]
     extra: Indices = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     mixture: RetrainingConfig = field(default_factory=RetrainingConfig)
     evaluation_frames: int | None = None
@@ -43,6 +45,7 @@ def everything(clips: ClipSet, config: Config) -> TrainingData:
         len(places),
         frames_of(config.clip.duration_s, config.front_end),
         config.clip,
+        mel_centres_hz(config.front_end),
         evaluation_frames=frames_of(config.clip.heard_s, config.front_end),
     )
 

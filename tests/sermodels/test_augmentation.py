@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sermodels.augmentation import AugmentationDraw, augment, draw
-from sermodels.config import AugmentationConfig
+from sermodels.config import AugmentationConfig, FrontEndConfig
+from sermodels.features import LogMel
+from sermodels.mel import mel_centres_hz
 
 SHAPE = (4, 20, 50)
 MANY = (4_000, 20, 50)
@@ -27,8 +29,12 @@ NOTHING = {
 }
 
 
+def bands_hz(mels: int) -> NDArray[np.float64]:
+    return mel_centres_hz(FrontEndConfig(n_mels=mels, f_max_hz=8_000.0))
+
+
 def draw_with(shape: tuple[int, int, int] = SHAPE, seed: int = 0, **values: float) -> AugmentationDraw:
-    return draw(AugmentationConfig(**values), shape, np.random.default_rng(seed))
+    return draw(AugmentationConfig(**values), shape, np.random.default_rng(seed), bands_hz(shape[1]))
 
 
 def only(shape: tuple[int, int, int] = SHAPE, seed: int = 0, **values: float) -> AugmentationDraw:
@@ -190,6 +196,72 @@ def test_gain_scales_a_clip_by_one_value() -> None:
     torch.testing.assert_close(scaled, batch * torch.from_numpy(chance.gain)[:, None, None])
 
 
+def test_a_frequency_warp_moves_a_band_to_where_its_frequency_is_then() -> None:
+    shape = (300, 80, 3)
+    chance = only(shape, frequency_warp=0.15)
+    assert chance.source_band is not None
+    assert chance.source_frame is None
+    centres = bands_hz(80)
+    for band in (10, 40, 70):  # below 1 kHz, where bands are as wide, and above, where they get wider
+        batch = torch.zeros(shape)
+        batch[:, band] = 1.0
+        found_hz = (augment(batch, chance)[:, :, 0].numpy() @ centres) / augment(batch, chance)[:, :, 0].sum(1).numpy()
+        factor = found_hz / centres[band]
+        assert 1 / 1.15 - 0.02 < factor.min() < 0.9
+        assert 1.1 < factor.max() < 1.15 + 0.02
+        assert abs(np.log(factor).mean()) < 0.02
+
+
+@pytest.mark.parametrize("factor", [0.87, 1.15])
+def test_warped_frequencies_are_those_of_a_recording_played_faster(factor: float) -> None:
+    """Harmonics of a voice, and the same voice with all of them multiplied, as the front end hears both."""
+    time_s = torch.arange(22_050) / 22_050.0
+    pitches_hz = (180.0, 180.0 * factor)
+    voices = torch.stack(
+        [sum(torch.sin(2 * torch.pi * hz * n * time_s) / n for n in range(1, 12)) for hz in pitches_hz]
+    )
+    as_is, faster = LogMel(FrontEndConfig(f_max_hz=8_000.0, top_db=50.0))(voices)[:, :, 20:60]
+    chance = only((300, 80, 40), frequency_warp=0.15)
+    assert chance.source_band is not None
+    wanted = np.interp(bands_hz(80) / factor, bands_hz(80), np.arange(80))
+    nearest = np.abs(chance.source_band - wanted).max(axis=1).argmin()
+
+    warped = augment(as_is.expand(300, -1, -1), chance)[nearest]
+
+    voiced = slice(4, 55)  # 150 Hz to 2.2 kHz
+    before, after = ((each[voiced] - faster[voiced]).abs().mean() for each in (as_is, warped))
+    assert after < 0.45 * before
+
+
+def test_a_stretch_of_time_moves_frames_away_from_the_middle_or_towards_it() -> None:
+    shape = (300, 4, 101)
+    chance = only(shape, time_stretch=0.2)
+    assert chance.source_band is None
+    frame = torch.arange(101.0).expand(shape)
+    moved = augment(frame, chance)
+    tempo = ((moved[:, 0, 70] - 50.0) / 20.0).numpy()
+    assert 1 / 1.2 - 1e-4 <= tempo.min() < 0.84
+    assert 1.19 < tempo.max() <= 1.2 + 1e-4
+    assert (moved[:, :, 50] == 50.0).all()
+    assert (moved.diff(dim=2) > -1e-4).all()
+    assert (moved.min(), moved.max()) == (0.0, 100.0)  # beyond the ends lie the first and last frame
+
+
+@pytest.mark.parametrize("name", ["frequency_warp", "time_stretch"])
+def test_a_warp_is_applied_with_its_probability(name: str) -> None:
+    batch = batch_of((2_000, 20, 50))
+    changed = (augment(batch, draw_with((2_000, 20, 50), **{**NOTHING, name: 0.2})) != batch).flatten(1).any(dim=1)
+    assert float(changed.float().mean()) == pytest.approx(0.7, abs=4 * np.sqrt(0.21 / 2_000))
+    assert torch.equal(augment(batch, draw_with((2_000, 20, 50), **{**NOTHING, name: 0.2, "probability": 0.0})), batch)
+
+
+def test_other_transforms_are_drawn_alike_with_and_without_a_warp() -> None:
+    plain, warped = draw_with(mixup_alpha=0.4), draw_with(mixup_alpha=0.4, frequency_warp=0.1, time_stretch=0.1)
+    for field in fields(AugmentationDraw):
+        if not field.name.startswith("source"):
+            np.testing.assert_array_equal(getattr(plain, field.name), getattr(warped, field.name))
+
+
 def test_the_same_generator_gives_the_same_draw_and_another_one_another() -> None:
     first, again, other = draw_with(MANY, 3), draw_with(MANY, 3), draw_with(MANY, 4)
     for field in fields(AugmentationDraw):
@@ -248,5 +320,6 @@ def test_partners_are_mixed_after_their_own_transforms() -> None:
 
 
 def test_one_cell_is_augmented_without_fault() -> None:
-    result = augment(batch_of((1, 1, 1)), draw_with((1, 1, 1), probability=1.0, mixup_alpha=1.0))
+    chance = draw_with((1, 1, 1), probability=1.0, mixup_alpha=1.0, frequency_warp=0.2, time_stretch=0.2)
+    result = augment(batch_of((1, 1, 1)), chance)
     assert torch.isfinite(result).all()

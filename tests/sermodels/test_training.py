@@ -214,7 +214,7 @@ def test_only_training_and_development_clips_are_read(tmp_path: Path) -> None:
     histories = [
         train_classifier(
             build(),
-            TrainingData(each.clips, training, development, 12, each.frames, each.clip),
+            replace(each, training=training, development=development, clips_per_epoch=12),
             config(epochs=1),
             augmentation=None,
             seed=1,
@@ -229,7 +229,9 @@ def test_only_training_and_development_clips_are_read(tmp_path: Path) -> None:
 def test_mixup_reaches_the_loss(tmp_path: Path) -> None:
     """With the other transforms off, the loss of clips mixed half and half stays high."""
     off = {"probability": 0.0, "gain_low": 1.0, "gain_high": 1.0}
-    assert 0.3 < draw(AugmentationConfig(mixup_alpha=1e6, **off), (4, 16, 16), generator(0)).share < 0.7
+    assert (
+        0.3 < draw(AugmentationConfig(mixup_alpha=1e6, **off), (4, 16, 16), generator(0), np.arange(16.0)).share < 0.7
+    )
     plain, mixed = (
         train_classifier(
             build(),

@@ -9,7 +9,7 @@ from torch import nn
 
 from sermodels.config import RetrainingConfig
 from sermodels.training import _mixed_loss, learning_rate_factor
-from sermodels.training_data import TrainingData, epoch_batches
+from sermodels.training_data import epoch_batches
 from tests.sermodels.tiny import tiny_data
 
 
@@ -55,7 +55,7 @@ def test_an_epoch_draws_without_replacement() -> None:
 def test_every_pool_takes_the_same_number_of_steps(pool: int) -> None:
     """Equal optimiser steps in every stage: an epoch has as many clips as there are real ones."""
     data = tiny_data()
-    grown = TrainingData(data.clips, np.arange(pool), data.development, 16, data.frames, data.clip)
+    grown = replace(data, training=np.arange(pool))
 
     batches = epoch_batches(grown, 4, seed=0, epoch=0, epochs=2)
 

@@ -1,5 +1,6 @@
 """An interrupted training ends bit for bit as an uninterrupted one and reports its first epochs again."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,7 @@ def build(trainable: tuple[str, ...] = ("all",)) -> Classifier:
 def cropped_data(*, swapped_development: bool = False) -> TrainingData:
     """Clips longer than the window, so that cropping draws from chance too."""
     data = tiny_data(swapped_development=swapped_development)
-    return TrainingData(data.clips, data.training, data.development, 12, 12, ClipConfig(crop="random"))
+    return replace(data, clips_per_epoch=12, frames=12, clip=ClipConfig(crop="random"))
 
 
 def train(

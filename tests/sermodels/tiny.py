@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from sermodels.classifier import Classifier
 from sermodels.clips import ClipSet
-from sermodels.config import ClassifierConfig, ClipConfig, Config, DiffusionConfig, SynthesisConfig
+from sermodels.config import ClassifierConfig, ClipConfig, Config, DiffusionConfig, FrontEndConfig, SynthesisConfig
 from sermodels.diffusion.model import DiffusionModel, build_denoiser
 from sermodels.embedding import EmotionEmbeddings
+from sermodels.mel import mel_centres_hz
 from sermodels.training_data import TrainingData
 
 EMOTIONS = ("anger", "sadness")
@@ -20,6 +21,7 @@ LETTERS = {"W": 400.0, "T": 2500.0}
 
 SPEAKERS = ("03", "08", "09", "10", "11", "13")
 MELS, FRAMES = 16, 16
+BANDS_HZ = mel_centres_hz(FrontEndConfig(n_mels=MELS))
 
 
 def write_corpus(data_dir: Path) -> None:
@@ -76,7 +78,7 @@ def tiny_data(*, swapped_development: bool = False, frames: int = FRAMES) -> Tra
     if swapped_development:
         labels[development] = (labels[development] + 1) % 3
     clips = ClipSet.build(log_mels, labels.tolist())
-    return TrainingData(clips, np.arange(16), development, 16, frames, ClipConfig())
+    return TrainingData(clips, np.arange(16), development, 16, frames, ClipConfig(), BANDS_HZ)
 
 
 def tiny_classifier_config(**values: object) -> ClassifierConfig:
