@@ -93,6 +93,11 @@ class Group:
         return self.cells[0].run.tags.get("common_recipe", "")
 
     @property
+    def augmented_as(self) -> str:
+        """What its augmentation has in common with that of other stages; nothing if there was none."""
+        return self.cells[0].run.tags.get("augmented_as", "")
+
+    @property
     def seeds(self) -> list[str]:
         """The seeds, in order."""
         return sorted({cell.run.tags["seed"] for cell in self.members or self.cells}, key=int)
@@ -174,6 +179,7 @@ def row_of(group: Group) -> dict[str, Any]:
         "weights": tags["weights"],
         "recipe": tags["recipe"],
         "common_recipe": group.common_recipe,
+        "augmented_as": group.augmented_as,
         "folds": group.splits,
         "seeds": [int(seed) for seed in group.seeds],
         "clips": len(test),
@@ -214,15 +220,15 @@ def calibration_of(group: Group) -> dict[str, float]:
 def comparisons_of(groups: Sequence[Group], heard: Sequence[Group]) -> list[dict[str, Any]]:
     """Stages against each other, and known speakers against strangers, on the splits and seeds that both have.
 
-    Stages that were trained otherwise, such as for more epochs, are not compared. P-values are adjusted over all pairs.
+    Stages that were trained otherwise, such as for more epochs, or augmented otherwise, are not compared. P-values are
+    adjusted over all pairs.
     """
     by_stage = {(group.protocol, group.corpora, group.letter): group for group in groups}
     pairs = [
         (by_stage[*row, first], by_stage[*row, second])
         for row in sorted({key[:2] for key in by_stage})
         for first, second in COMPARED
-        if {(*row, first), (*row, second)} <= by_stage.keys()
-        and by_stage[*row, first].common_recipe == by_stage[*row, second].common_recipe
+        if {(*row, first), (*row, second)} <= by_stage.keys() and _alike(by_stage[*row, first], by_stage[*row, second])
     ]
     pairs += [(one, by_stage["speaker", one.corpora, one.letter]) for one in heard if not one.members]
     shared = [sorted({c.place for c in one.cells} & {c.place for c in other.cells}) for one, other in pairs]
@@ -231,6 +237,12 @@ def comparisons_of(groups: Sequence[Group], heard: Sequence[Group]) -> list[dict
         for row, adjusted in zip(found, holm([row[name] for row in found]), strict=True):
             row[f"{name}_holm"] = adjusted
     return found
+
+
+def _alike(first: Group, second: Group) -> bool:
+    """Whether nothing sets them apart but what their stages do."""
+    augmented = {group.augmented_as for group in (first, second) if group.letter != "A"}
+    return first.common_recipe == second.common_recipe and len(augmented) == 1
 
 
 def _compare(first: Group, second: Group, places: list[tuple[str, str]]) -> dict[str, Any]:

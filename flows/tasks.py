@@ -73,6 +73,7 @@ def stage_tags(context: RunContext, stage: str, letter: str = "") -> dict[str, s
         "corpora": ", ".join([*config.corpus.names, *config.corpus.manifests]),
         "recipe": recipe_digest(config, letter),
         "common_recipe": common_digest(config),
+        "augmented_as": "" if letter in ("", "A") else augmentation_digest(config),
     }
 
 
@@ -81,6 +82,11 @@ def common_digest(config: Config) -> str:
     identity, split = config.identity(), config.split
     shares = [split.protocol, split.folds, split.test_fraction, split.development_fraction]
     return sha256_of_json([{name: identity[name] for name in sorted(COMMON)}, shares])[:12]
+
+
+def augmentation_digest(config: Config) -> str:
+    """What stages must share besides to be compared, if neither is the baseline."""
+    return sha256_of_json(config.identity()["augmentation"])[:12]
 
 
 def recipe_digest(config: Config, letter: str) -> str:

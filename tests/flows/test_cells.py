@@ -12,7 +12,7 @@ from mlflow import MlflowClient
 from flows.adopt import adopt
 from flows.finished import FinishedRun
 from flows.results import Cell, Group, comparisons_of, publish_results
-from flows.tasks import common_digest, recipe_digest
+from flows.tasks import augmentation_digest, common_digest, recipe_digest
 from sermodels.cells.packing import CELLS, pack
 from sermodels.cells.running import Unit, run_unit, units_of
 from sermodels.errors import StorageError
@@ -196,6 +196,7 @@ def test_where_the_weights_lie_is_no_part_of_the_recipe(context: RunContext) -> 
 def test_the_draw_of_the_split_is_no_part_of_what_stages_share(context: RunContext) -> None:
     config = context.config
     again = changed(changed(config, "split", seed=config.split.seed + 1), "augmentation", noise_std=0.5)
+    assert augmentation_digest(config) != augmentation_digest(again)
     others = changed(config, "training", keep="last"), changed(config, "split", development_fraction=0.4)
     assert common_digest(config) == common_digest(again)
     assert len({common_digest(one) for one in (config, *others)}) == 3
@@ -207,9 +208,18 @@ def test_stages_that_were_trained_otherwise_are_not_compared(context: RunContext
     assert comparisons_of([baseline, _group(context, "B", "augmentation", "longer")], []) == []
 
 
-def _group(context: RunContext, letter: str, stage: str, common: str) -> Group:
+def test_stages_that_were_augmented_otherwise_are_compared_with_the_baseline_alone(context: RunContext) -> None:
+    baseline, augmented = (_group(context, *which) for which in (("A", "baseline", "x"), ("B", "augmentation", "x")))
+    alike, otherwise = (_group(context, "R", "augmentation", "x", augmented_as=name) for name in ("", "warped"))
+    assert [pair["stages"] for pair in comparisons_of([baseline, augmented, alike], [])] == ["B - A", "R - B"]
+    assert [pair["stages"] for pair in comparisons_of([baseline, augmented, otherwise], [])] == ["B - A"]
+
+
+def _group(context: RunContext, letter: str, stage: str, common: str, *, augmented_as: str = "") -> Group:
     """A row of the table of one cell, whose training is called `common`."""
     (folder,) = (context.workspace / "stages").glob(f"{stage}-*/")
     parts = [read_predictions(folder / f"predictions-{part}.csv") for part in ("development", "test")]
-    run = FinishedRun("", 0, {"split": "fold 0", "seed": "0", "common_recipe": common}, {}, {})
+    run = FinishedRun(
+        "", 0, {"split": "fold 0", "seed": "0", "common_recipe": common, "augmented_as": augmented_as}, {}, {}
+    )
     return Group("speaker", "demo", letter, (Cell(run, *parts),))

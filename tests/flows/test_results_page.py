@@ -53,6 +53,20 @@ def test_corpora_have_sections_of_their_own_with_most_speakers_first(page: str) 
     assert "| a | B augmentation |" not in both
 
 
+def test_a_section_says_which_stages_were_augmented_alike(tmp_path: Path) -> None:
+    row = row_of(Group("speaker", "a", "B", tuple(cell(("a",), f"fold {place}", (f"{place}",)) for place in range(3))))
+    ways = {"A": "", "B": "warped", "C": "plain", "D": "plain", "R": "warped"}
+    rows = [{**row, "stage": letter, "augmented_as": way} for letter, way in ways.items()]
+    tests = {title_of(each): cell(("a",), "fold 0", ("1",)).test for each in rows}
+    write_results(tmp_path, rows, [], tests, command="python")
+    assert (
+        "Not all were augmented alike, and only those that were are compared: B, R; C, D."
+        in (tmp_path / "results.md").read_text()
+    )
+    write_results(tmp_path, rows[1:2], [], tests, command="python")
+    assert "augmented alike" not in (tmp_path / "results.md").read_text()
+
+
 def test_where_each_speaker_is_left_out_once_the_page_says_so(page: str) -> None:
     _, both, alone, *_ = page.split("## ")
     assert "Each speaker is left out once" in alone
