@@ -241,8 +241,8 @@ def comparisons_of(groups: Sequence[Group], heard: Sequence[Group]) -> list[dict
 
 def _alike(first: Group, second: Group) -> bool:
     """Whether nothing sets them apart but what their stages do."""
-    augmented = {group.augmented_as for group in (first, second) if group.letter != "A"}
-    return first.common_recipe == second.common_recipe and len(augmented) == 1
+    augmented = {first.augmented_as, second.augmented_as} - {""}
+    return first.common_recipe == second.common_recipe and len(augmented) <= 1
 
 
 def _compare(first: Group, second: Group, places: list[tuple[str, str]]) -> dict[str, Any]:

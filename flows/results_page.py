@@ -150,7 +150,7 @@ def _figures_table(rows: Sequence[Row]) -> str:
     alike = _stages_by(rows, "common_recipe").values()
     if len(alike) > 1:
         lines.append(f"Not all were trained alike, and only those that were are compared: {'; '.join(alike)}.")
-    augmented = _stages_by([row for row in rows if row["stage"] != "A"], "augmented_as").values()
+    augmented = _stages_by([row for row in rows if row["augmented_as"]], "augmented_as").values()
     if len(augmented) > 1:
         lines.append(f"Not all were augmented alike, and only those that were are compared: {'; '.join(augmented)}.")
     return table + "\n" + "\n\n".join(lines) + "\n"

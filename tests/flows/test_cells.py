@@ -209,8 +209,9 @@ def test_stages_that_were_trained_otherwise_are_not_compared(context: RunContext
 
 
 def test_stages_that_were_augmented_otherwise_are_compared_with_the_baseline_alone(context: RunContext) -> None:
-    baseline, augmented = (_group(context, *which) for which in (("A", "baseline", "x"), ("B", "augmentation", "x")))
-    alike, otherwise = (_group(context, "R", "augmentation", "x", augmented_as=name) for name in ("", "warped"))
+    baseline = _group(context, "A", "baseline", "x")
+    augmented = _group(context, "B", "augmentation", "x", augmented_as="plain")
+    alike, otherwise = (_group(context, "R", "augmentation", "x", augmented_as=name) for name in ("plain", "warped"))
     assert [pair["stages"] for pair in comparisons_of([baseline, augmented, alike], [])] == ["B - A", "R - B"]
     assert [pair["stages"] for pair in comparisons_of([baseline, augmented, otherwise], [])] == ["B - A"]
 
