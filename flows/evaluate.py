@@ -13,9 +13,9 @@ from sermodels.checkpoint import load_tensors
 from sermodels.corpora.labelled import parse_emotion_names, read_labelled
 from sermodels.evaluation import confusion, figures
 from sermodels.plots import confusion_picture
-from sermodels.predictions import Predictions, of_known_speakers
+from sermodels.predictions import Predictions, adapted
 from sermodels.stages.evaluation import predict_recordings, unheard, unread
-from sermodels.statistics import Interval, accuracy, interval, speakers_in_words
+from sermodels.statistics import Interval, accuracy, interval, speakers_in_words, with_bounds
 
 REPORT = """# {model} on {corpus}
 
@@ -25,7 +25,12 @@ REPORT = """# {model} on {corpus}
 | --- | --- | --- | --- | --- |
 | {uar} | {wa} | {macro_f1:.3f} | {ece:.3f} | {nll:.3f} |
 
-UAR where the other recordings of the same speaker are known, without labels: {uar_known}
+| UAR where others of these recordings are known, without labels | |
+| --- | --- |
+| those of the same speaker | {uar_known_speakers} |
+| those of the same corpus | {uar_known_corpus} |
+
+Both help where a speaker or a corpus has all emotions about equally often, and harm where nearly all is neutral.
 
 | emotion | recordings | recall |
 | --- | --- | --- |
@@ -88,19 +93,18 @@ def heard_by(version: RegisteredVersion, scratch: Path) -> frozenset[str]:
 
 def _figures(found: Predictions) -> dict[str, float]:
     """All figures of the predictions; intervals as `_low` and `_high`."""
-    uar, wa, known = interval(found), interval(found, accuracy), interval(of_known_speakers(found))
+    intervals = {
+        "uar": interval(found),
+        "accuracy": interval(found, accuracy),
+        "uar_known_speakers": interval(adapted(found, to="speaker")),
+        "uar_known_corpus": interval(adapted(found, to="corpus")),
+    }
     groups = {kind: found.groups[kind] for kind in ("corpus", "sex")}
     return {
         **figures(found.truth, found.probabilities, found.labels, groups),
         "clips": float(len(found)),
         "speakers": float(len(set(found.groups["speaker"]))),
-        "uar_low": uar.low,
-        "uar_high": uar.high,
-        "uar_known_speakers": known.value,
-        "uar_known_speakers_low": known.low,
-        "uar_known_speakers_high": known.high,
-        "accuracy_low": wa.low,
-        "accuracy_high": wa.high,
+        **with_bounds(intervals),
         "ece": expected_calibration_error(found.truth, found.probabilities),
         "nll": negative_log_likelihood(found.truth, found.probabilities),
     }
@@ -119,7 +123,8 @@ def _report(model: str, corpus: str, found: Predictions, measured: dict[str, flo
         clips=len(found),
         speakers=speakers_in_words(found),
         uar=_interval(measured, "uar"),
-        uar_known=_interval(measured, "uar_known_speakers"),
+        uar_known_speakers=_interval(measured, "uar_known_speakers"),
+        uar_known_corpus=_interval(measured, "uar_known_corpus"),
         wa=_interval(measured, "accuracy"),
         macro_f1=measured["macro_f1"],
         ece=measured["ece"],

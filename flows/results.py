@@ -12,8 +12,9 @@ import numpy as np
 from flows import tracking
 from flows.finished import FinishedRun, fetch_file, finished_runs
 from flows.registry import RegistryError
+from flows.results_adapted import adapted_rows, adapted_section
 from flows.results_known import known_rows, known_section
-from flows.results_page import KNOWN, headline_of, stage_of, title_of, write_results
+from flows.results_page import KNOWN, Row, headline_of, stage_of, title_of, write_results
 from flows.results_synthetic import synthetic_rows, synthetic_section
 from sermodels.calibration import (
     expected_calibration_error,
@@ -23,7 +24,7 @@ from sermodels.calibration import (
 )
 from sermodels.evaluation import figures
 from sermodels.files import write_json
-from sermodels.predictions import Predictions, averaged, joined, of_known_speakers, read_predictions
+from sermodels.predictions import Predictions, adapted, averaged, joined, read_predictions
 from sermodels.statistics import difference, holm, mcnemar_p, permutation_p
 
 PARTS = ("development", "test")
@@ -42,17 +43,10 @@ def publish_results(table: str, docs: Path) -> Path:
     heard = [heard_before(group) for group in shown if group.protocol == "speaker"]
     shown += heard
     rows = [row_of(group) for group in shown]
-    tests = {title_of(row): group.test for row, group in zip(rows, shown, strict=True)}
+    pairs = list(zip(rows, shown, strict=True))
+    tests = {title_of(row): group.test for row, group in pairs}
+    more = [*_of_known_speakers(pairs, docs), *_of_known_corpora(pairs, docs), *_of_synthetic_clips(table, docs)]
     command = f"python -m flows results --preset {table}"
-    made = synthetic_rows(table)
-    write_json(docs / "results-synthetic.json", made)
-    more = [synthetic_section(made, docs / "results")] if made else []
-    if heard:
-        unseen = [(row, group) for row, group in zip(rows, shown, strict=True) if group.protocol == "speaker"]
-        row, best = max(unseen, key=lambda one: (one[0]["speakers"], one[0]["uar"]))
-        found = known_rows([cell.test for cell in best.cells])
-        write_json(docs / "results-known-recordings.json", found)
-        more = [known_section(found, stage_of(row), docs / "results"), *more]
     write_results(docs, rows, comparisons_of(groups, heard), tests, command=command, more=more)
     return docs / "results.md"
 
@@ -113,6 +107,31 @@ class Group:
         return joined([by_place[place] for place in places])
 
 
+def _of_known_speakers(pairs: Sequence[tuple[Row, Group]], docs: Path) -> list[str]:
+    """The section on how many recordings of a speaker it takes, of the best row of unseen speakers, if there is one."""
+    unseen = [pair for pair in pairs if pair[0]["protocol"] == "speaker"]
+    if not unseen:
+        return []
+    row, best = max(unseen, key=lambda pair: (pair[0]["speakers"], pair[0]["uar"]))
+    found = known_rows([cell.test for cell in best.cells])
+    write_json(docs / "results-known-recordings.json", found)
+    return [known_section(found, stage_of(row), docs / "results")]
+
+
+def _of_known_corpora(pairs: Sequence[tuple[Row, Group]], docs: Path) -> list[str]:
+    """The section on what the other recordings of a corpus tell, if there are rows of strangers."""
+    found = adapted_rows([(row, [cell.test for cell in group.cells]) for row, group in pairs])
+    write_json(docs / "results-adapted.json", found)
+    return [adapted_section(found, docs / "results")] if found else []
+
+
+def _of_synthetic_clips(table: str, docs: Path) -> list[str]:
+    """The section on synthetic clips, if any were made."""
+    made = synthetic_rows(table)
+    write_json(docs / "results-synthetic.json", made)
+    return [synthetic_section(made, docs / "results")] if made else []
+
+
 def ensemble_of(group: Group) -> Group | None:
     """The mean of the seeds' classifiers, if each split ran with the same several seeds."""
     by_split = [[cell for cell in group.cells if cell.run.tags["split"] == split] for split in group.splits]
@@ -129,7 +148,7 @@ def heard_before(group: Group) -> Group:
     """The same classifiers, of speakers whose other recordings are known without labels."""
 
     def known(cell: Cell) -> Cell:
-        return Cell(cell.run, *(of_known_speakers(getattr(cell, part)) for part in PARTS))
+        return Cell(cell.run, *(adapted(getattr(cell, part)) for part in PARTS))
 
     return replace(
         group, protocol=KNOWN, cells=tuple(map(known, group.cells)), members=tuple(map(known, group.members))

@@ -11,7 +11,7 @@ from sermodels.evaluation import confusion
 from sermodels.files import write_json, write_text
 from sermodels.plots import confusion_picture, interval_picture, save_figure
 from sermodels.predictions import Predictions
-from sermodels.statistics import Interval, accuracy, interval
+from sermodels.statistics import Interval, accuracy, interval, with_bounds
 
 Row = Mapping[str, Any]
 KNOWN = "speaker-known"
@@ -122,12 +122,7 @@ def stage_of(row: Row) -> str:
 
 def headline_of(test: Predictions) -> dict[str, float]:
     """UAR and WA of test clips, with their intervals as `_low` and `_high`: what `interval_of` reads."""
-    found = {"uar": interval(test), "wa": interval(test, accuracy)}
-    return {
-        f"{name}{end}": value
-        for name, one in found.items()
-        for end, value in (("", one.value), ("_low", one.low), ("_high", one.high))
-    }
+    return with_bounds({"uar": interval(test), "wa": interval(test, accuracy)})
 
 
 def interval_of(row: Row, name: str) -> str:

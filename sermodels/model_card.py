@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from sermodels.calibration import expected_calibration_error, negative_log_likelihood
 from sermodels.config import Config
 from sermodels.evaluation import figures
-from sermodels.predictions import Predictions, of_known_speakers
+from sermodels.predictions import Predictions, adapted
 from sermodels.splits import Split
 from sermodels.statistics import accuracy, interval, speakers_in_words
 
@@ -28,7 +28,8 @@ Tested once on {test:,} clips of {speakers}.
 | | test |
 | --- | --- |
 | UAR, 95 % interval over speakers | **{uar}** |
-| UAR where other recordings of the speaker are known, without labels | {uar_known} |
+| UAR where other recordings of the speaker are known, without labels | {uar_known_speaker} |
+| UAR where other recordings of the corpus are known, without labels or speakers | {uar_known_corpus} |
 | accuracy, 95 % interval | {accuracy} |
 | macro-F1 | {macro_f1:.3f} |
 | calibration error, 0 is best | {ece:.3f} |
@@ -93,7 +94,8 @@ def model_card(
         test=len(split.test),
         speakers=speakers_in_words(test),
         uar=interval(test),
-        uar_known=interval(of_known_speakers(test)),
+        uar_known_speaker=interval(adapted(test, to="speaker")),
+        uar_known_corpus=interval(adapted(test, to="corpus")),
         accuracy=interval(test, accuracy),
         macro_f1=found["macro_f1"],
         ece=expected_calibration_error(test.truth, test.probabilities),

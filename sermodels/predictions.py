@@ -4,13 +4,14 @@ import csv
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sermodels.adaptation import adapt, logarithm, without_habit
 from sermodels.corpora.utterance import Utterance
 from sermodels.files import atomic_write
-from sermodels.speakers import relative_to_speaker
 
 COLUMNS = ("identifier", "corpus", "speaker", "sex", "emotion", "predicted")
 
@@ -85,23 +86,38 @@ def joined(parts: Sequence[Predictions]) -> Predictions:
     )
 
 
-def of_known_speakers(
-    predictions: Predictions, *, recordings: int | None = None, emotion: str | None = None, seed: int = 0
+def adapted(
+    predictions: Predictions,
+    *,
+    to: Literal["speaker", "corpus"] = "speaker",
+    recordings: int | None = None,
+    emotion: str | None = None,
+    seed: int = 0,
 ) -> Predictions:
-    """One classifier's predictions, each made relative to the speaker's other clips among them, without their labels.
+    """One classifier's predictions, each adapted to the other clips of its speaker or corpus, without their labels.
 
     Of those others all are known, or `recordings` at random, or the ones of an `emotion` alone.
     """
-    rng, given = np.random.default_rng(seed), predictions.probabilities
-    wanted = None if emotion is None else predictions.labels.index(emotion)
-    clips: dict[str, list[int]] = {}
-    for place, speaker in enumerate(predictions.groups["speaker"]):
-        if wanted is None or predictions.truth[place] == wanted:
-            clips.setdefault(speaker, []).append(place)
-    relative = np.empty(given.shape)
-    for place, speaker in enumerate(predictions.groups["speaker"]):
-        others = [other for other in clips.get(speaker, []) if other != place]
-        if recordings is not None:
-            others = [others[number] for number in rng.permutation(len(others))[:recordings]]
-        relative[place] = relative_to_speaker(given[place], given[np.array(others, dtype=np.int64)])
-    return replace(predictions, probabilities=relative)
+    names, given = np.array(predictions.groups[to]), predictions.probabilities
+    may_be_known = np.ones(len(given), dtype=bool)
+    if emotion is not None:
+        may_be_known = predictions.truth == predictions.labels.index(emotion)
+    result, rng = np.empty(given.shape), np.random.default_rng(seed)
+    for name in dict.fromkeys(predictions.groups[to]):
+        own = np.flatnonzero(names == name)
+        known = own[may_be_known[own]]
+        if recordings is None:
+            result[own] = _adapted_to_all_others(given[own], may_be_known[own])
+        else:
+            for place in own:
+                some = rng.permutation(known[known != place])[:recordings]
+                result[place] = adapt(given[place], given[some])
+    return replace(predictions, probabilities=result)
+
+
+def _adapted_to_all_others(given: NDArray[np.float64], known: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Each row adapted to all other `known` rows; one pass, however many they are."""
+    logits, own = logarithm(given), known[:, None].astype(np.int64)
+    count = own.sum() - own
+    habit = (logits[known].sum(axis=0) - own * logits) / np.maximum(count, 1)
+    return without_habit(given, habit, count)

@@ -1,6 +1,6 @@
 """How sure a figure is: intervals by bootstrap over speakers, and paired tests between two classifiers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +29,15 @@ class Interval:
     def __str__(self) -> str:
         """As a table shows it."""
         return f"{self.value:.3f} ({self.low:.3f}–{self.high:.3f})"
+
+
+def with_bounds(intervals: Mapping[str, Interval]) -> dict[str, float]:
+    """Figures by name, and the bounds of their intervals with `_low` and `_high` after it."""
+    return {
+        f"{name}{end}": value
+        for name, one in intervals.items()
+        for end, value in (("", one.value), ("_low", one.low), ("_high", one.high))
+    }
 
 
 def accuracy(truth: NDArray[np.int64], predicted: NDArray[np.int64]) -> float:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from sermodels.speakers import relative_to_speaker
+from sermodels.adaptation import adapt
 from serve.bundle import Bundle
 
 MAX_COUNT = 16
@@ -49,7 +49,7 @@ class Classification:
         heard = np.array([other.probabilities for other in others])
 
         def relative(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
-            return relative_to_speaker(probabilities, heard).astype(np.float32)
+            return adapt(probabilities, heard).astype(np.float32)
 
         windows = tuple(replace(window, probabilities=relative(window.probabilities)) for window in self.windows)
         whole = relative(self.probabilities)

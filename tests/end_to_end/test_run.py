@@ -82,7 +82,8 @@ def check_evaluation(folder: Path, corpus: Path, environment: dict[str, str]) ->
     assert run.info.status == "FINISHED"
     for name in ("uar", "accuracy", "macro_f1"):
         assert run.data.metrics[name] == pytest.approx(trained[f"test/{name}"], abs=1e-6)
-    assert run.data.metrics["uar_low"] <= run.data.metrics["uar"] <= run.data.metrics["uar_high"]
+    for name in ("uar", "uar_known_speakers", "uar_known_corpus"):
+        assert run.data.metrics[f"{name}_low"] <= run.data.metrics[name] <= run.data.metrics[f"{name}_high"]
     assert {file.path for file in client.list_artifacts(run.info.run_id)} == {
         "predictions.csv",
         "confusion.png",

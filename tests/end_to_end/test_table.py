@@ -94,7 +94,7 @@ def check_page(docs: Path) -> None:
     ):
         assert heading in text
     pictures = [line.split("](")[1].rstrip(")") for line in text.splitlines() if line.startswith("![")]
-    assert len(pictures) == 4 + 10 + 3 + 1 + 1
+    assert len(pictures) == 4 + 10 + 3 + 1 + 1 + 1
     (made,) = json.loads((docs / "results-synthetic.json").read_text())
     assert (made["protocol"], made["sampler"], made["folds"]) == ("speaker", "dpmpp_2m", ["fold 0"])
     assert made["clips"] == 6 * 6
@@ -110,11 +110,18 @@ def check_page(docs: Path) -> None:
     assert [(row["stage"], row["members"]) for row in rows] == [*((letter, 1) for letter in "ABCD"), ("A", 2)]
     found = json.loads((docs / "results-known-recordings.json").read_text())
     assert [row["known"] for row in found[:2]] == ["0", "1"]
+    assert found[0]["uar"] == found[0]["corpus_uar"], "of nobody"
     speaker = [row for row in json.loads((docs / "results.json").read_text()) if row["protocol"] == "speaker"]
     most = max(row["speakers"] for row in speaker)
     best = max(row["uar"] for row in speaker if row["speakers"] == most)
     assert found[0]["uar"] == best, "of whom nothing is known"
-    assert all(row["permutation_p"] <= row["permutation_p_holm"] <= 1.0 for row in compared)
+    strangers = json.loads((docs / "results-adapted.json").read_text())
+    plain = json.loads((docs / "results.json").read_text())
+    assert [(row["protocol"], row["stage"], row["members"], row["uar"]) for row in strangers] == [
+        (row["protocol"], row["stage"], row["members"], row["uar"]) for row in plain if row["protocol"] != "seed"
+    ]
+    assert "## What the other recordings of a corpus tell" in text
+    assert all(row["permutation_p"] <= row["permutation_p_holm"] <= 1.0 for row in [*compared, *strangers])
 
 
 def check_third(table: Table, options: tuple[str, ...]) -> None:

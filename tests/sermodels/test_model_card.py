@@ -35,6 +35,7 @@ def test_it_has_the_figures_with_intervals_and_the_gaps() -> None:
     text = card()
     assert "| UAR, 95 % interval over speakers | **0.750 (" in text
     assert "| UAR where other recordings of the speaker are known, without labels | 0.750 (" in text
+    assert "| UAR where other recordings of the corpus are known, without labels or speakers | 0.750 (" in text
     assert "| accuracy, 95 % interval | 0.750 (" in text
     assert "| anger | 1.000 |\n| fear | 0.500 |" in text
     assert "| sadness |" not in text

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from sermodels.speakers import relative_to_speaker
+from sermodels.adaptation import adapt
 from serve.app import create_app
 from serve.service import Service
 from serve.settings import Settings
@@ -55,9 +55,7 @@ def test_other_recordings_of_the_speaker_make_the_answer_relative(client: TestCl
     body = client.post("/v1/classify", files=[("file", sent[0]), ("known", sent[1]), ("known", sent[2])]).json()
 
     own, *others = (np.array(list(one["probabilities"].values())) for one in alone)
-    np.testing.assert_allclose(
-        list(body["probabilities"].values()), relative_to_speaker(own, np.array(others)), atol=1e-5
-    )
+    np.testing.assert_allclose(list(body["probabilities"].values()), adapt(own, np.array(others)), atol=1e-5)
     assert body["known_recordings"] == 2
     assert body["emotion"] == max(body["probabilities"], key=body["probabilities"].get)
 
@@ -68,7 +66,7 @@ def test_a_timeline_is_relative_to_the_speaker_too(client: TestClient) -> None:
     heard = np.array([list(client.post("/v1/classify", files={"file": other}).json()["probabilities"].values())])
     timeline = client.post("/v1/classify", files=[("file", long), ("known", other)]).json()["timeline"]
     for entry, plain in zip(timeline, alone, strict=True):
-        expected = relative_to_speaker(np.array(list(plain["probabilities"].values())), heard)
+        expected = adapt(np.array(list(plain["probabilities"].values())), heard)
         np.testing.assert_allclose(list(entry["probabilities"].values()), expected, atol=1e-5)
 
 

@@ -1,4 +1,4 @@
-"""Predictions relative to their speaker: the formula, and that no label and no stranger has a say."""
+"""Predictions adapted to a speaker or a corpus: the formula, and that no label and no stranger has a say."""
 
 from dataclasses import replace
 
@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from sermodels.adaptation import PRIOR_RECORDINGS, adapt
 from sermodels.evaluation import unweighted_average_recall
-from sermodels.predictions import Predictions, of_known_speakers
-from sermodels.speakers import PRIOR_RECORDINGS, relative_to_speaker
+from sermodels.predictions import Predictions, adapted
 
 LABELS = ("anger", "neutral", "sadness")
 
@@ -37,56 +37,68 @@ def conversation(seed: int = 0) -> Predictions:
 def test_a_habit_is_divided_out_the_more_recordings_show_it(count: int) -> None:
     (own, habit), known = shares(2), count / (count + PRIOR_RECORDINGS)
     expected = own / habit**known
-    found = relative_to_speaker(own, np.tile(habit, (count, 1)))
+    found = adapt(own, np.tile(habit, (count, 1)))
     np.testing.assert_allclose(found, expected / expected.sum(), rtol=1e-9)
 
 
 def test_of_an_unknown_speaker_nothing_is_taken() -> None:
     own = shares(4)
-    np.testing.assert_allclose(relative_to_speaker(own, own[:0]), own, rtol=1e-9)
+    np.testing.assert_allclose(adapt(own, own[:0]), own, rtol=1e-9)
 
 
 def test_probabilities_of_zero_stay_finite() -> None:
-    found = relative_to_speaker(np.array([1.0, 0.0, 0.0]), np.array([[0.0, 1.0, 0.0]]))
+    found = adapt(np.array([1.0, 0.0, 0.0]), np.array([[0.0, 1.0, 0.0]]))
     assert np.isfinite(found).all()
     assert found.sum() == pytest.approx(1.0)
 
 
 def test_voices_that_always_sound_alike_are_told_apart() -> None:
     plain = conversation()
-    known = of_known_speakers(plain)
+    known = adapted(plain)
     assert unweighted_average_recall(known.truth, known.predicted) > 0.1 + unweighted_average_recall(
         plain.truth, plain.predicted
     )
 
 
-def test_a_clip_is_relative_to_the_speakers_other_clips() -> None:
+def test_a_clip_is_adapted_to_the_speakers_other_clips() -> None:
     plain = conversation()
     others = [place for place in range(12) if place != 3]
-    expected = relative_to_speaker(plain.probabilities[3], plain.probabilities[others])
-    np.testing.assert_array_equal(of_known_speakers(plain).probabilities[3], expected)
+    expected = adapt(plain.probabilities[3], plain.probabilities[others])
+    np.testing.assert_allclose(adapted(plain).probabilities[3], expected, rtol=1e-9)
+
+
+def test_a_clip_is_adapted_to_all_other_clips_of_its_corpus() -> None:
+    plain = conversation()
+    corpora = ("near",) * 30 + ("far",) * 18
+    plain = replace(plain, groups={**plain.groups, "corpus": corpora})
+    others = [place for place in range(30) if place != 3]
+    expected = adapt(plain.probabilities[3], plain.probabilities[others])
+    found = adapted(plain, to="corpus")
+    np.testing.assert_allclose(found.probabilities[3], expected, rtol=1e-9)
+    expected = adapt(plain.probabilities[47], plain.probabilities[30:47])
+    np.testing.assert_allclose(found.probabilities[47], expected, rtol=1e-9)
 
 
 def test_labels_have_no_say() -> None:
     plain = conversation()
     other = replace(plain, truth=np.roll(plain.truth, 1))
-    np.testing.assert_array_equal(of_known_speakers(plain).probabilities, of_known_speakers(other).probabilities)
+    np.testing.assert_array_equal(adapted(plain).probabilities, adapted(other).probabilities)
 
 
 def test_strangers_have_no_say() -> None:
     plain = conversation()
     changed = plain.probabilities.copy()
     changed[12:] = shares(36)
-    found = of_known_speakers(replace(plain, probabilities=changed)).probabilities
-    np.testing.assert_array_equal(found[:12], of_known_speakers(plain).probabilities[:12])
+    found = adapted(replace(plain, probabilities=changed)).probabilities
+    np.testing.assert_array_equal(found[:12], adapted(plain).probabilities[:12])
 
 
 def test_so_many_recordings_are_known_as_are_asked_for() -> None:
     plain = conversation()
-    np.testing.assert_allclose(of_known_speakers(plain, recordings=0).probabilities, plain.probabilities, rtol=1e-9)
-    everything = of_known_speakers(plain, recordings=11).probabilities
-    np.testing.assert_allclose(everything, of_known_speakers(plain).probabilities, rtol=1e-9)
-    drawn = [of_known_speakers(plain, recordings=2, seed=seed).probabilities for seed in (0, 0, 1)]
+    np.testing.assert_allclose(adapted(plain, recordings=0).probabilities, plain.probabilities, rtol=1e-9)
+    everything = adapted(plain, recordings=11).probabilities
+    np.testing.assert_allclose(everything, adapted(plain).probabilities, rtol=1e-9)
+    drawn = [adapted(plain, recordings=2, seed=seed).probabilities for seed in (0, 0, 1)]
     np.testing.assert_array_equal(drawn[0], drawn[1])
     assert not np.allclose(drawn[0], drawn[2])
 
@@ -94,10 +106,10 @@ def test_so_many_recordings_are_known_as_are_asked_for() -> None:
 def test_only_clips_of_an_emotion_may_be_known() -> None:
     plain = conversation()
     neutral = [place for place in range(12) if plain.truth[place] == 1 and place != 4]
-    expected = relative_to_speaker(plain.probabilities[4], plain.probabilities[neutral])
-    np.testing.assert_array_equal(of_known_speakers(plain, emotion="neutral").probabilities[4], expected)
+    expected = adapt(plain.probabilities[4], plain.probabilities[neutral])
+    np.testing.assert_allclose(adapted(plain, emotion="neutral").probabilities[4], expected, rtol=1e-9)
 
 
 def test_without_clips_there_is_nothing_to_do() -> None:
     nothing = spoken(shares(0), [], np.empty(0, dtype=np.int64))
-    assert len(of_known_speakers(nothing)) == 0
+    assert len(adapted(nothing)) == 0
