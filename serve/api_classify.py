@@ -12,7 +12,10 @@ from serve.jobs import Admission
 from serve.problems import responses
 from serve.schemas import ClassifyAnswer, ModelAnswer, ModelSummary
 
-KNOWN = "Other recordings of the same speaker, of several emotions; nobody needs to say of which."
+KNOWN = (
+    "Other recordings of the same speaker, or if there are none of others recorded in the same way, of several "
+    "emotions; nobody needs to say of which."
+)
 
 router = APIRouter(prefix="/v1", tags=["classify"])
 
