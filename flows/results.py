@@ -1,9 +1,10 @@
 """The published results: rows with intervals and tests, from what MLflow holds and nothing else."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from flows.finished import FinishedRun, fetch_file, finished_runs
 from flows.registry import RegistryError
 from flows.results_adapted import adapted_rows, adapted_section
 from flows.results_known import known_rows, known_section
-from flows.results_page import KNOWN, Row, headline_of, stage_of, title_of, write_results
+from flows.results_page import KNOWN, Row, age_of, headline_of, stage_of, title_of, write_results
 from flows.results_synthetic import synthetic_rows, synthetic_section
 from sermodels.calibration import (
     expected_calibration_error,
@@ -29,6 +30,8 @@ from sermodels.statistics import difference, holm, mcnemar_p, permutation_p
 
 PARTS = ("development", "test")
 KINDS = ("corpus", "sex")
+Runs = dict[tuple[str, str], FinishedRun]
+"""Runs of one row and recipe by split and seed."""
 COMPARED = (("B", "A"), ("C", "B"), ("D", "B"), ("C", "D"), ("R", "B"))
 
 
@@ -75,6 +78,18 @@ class Group:
     cells: tuple[Cell, ...]
     members: tuple[Cell, ...] = ()
     """Of an ensemble, whose cells have the mean of their probabilities: the cells of all seeds."""
+    earlier: int = 0
+    """How many newer recipes of the row are in the table."""
+
+    @property
+    def row(self) -> tuple[str, str]:
+        """Whose stages may be compared."""
+        return self.protocol, self.corpora
+
+    @property
+    def name(self) -> str:
+        """The stage's letter, and whether the recipe is an earlier one."""
+        return self.letter + age_of(self.earlier)
 
     @cached_property
     def test(self) -> Predictions:
@@ -156,21 +171,32 @@ def heard_before(group: Group) -> Group:
 
 
 def read_groups(table: str) -> list[Group]:
-    """Everything finished under this table's name: the newest run of each cell, and of the newest recipe only."""
-    newest: dict[tuple[str, ...], FinishedRun] = {}
+    """Everything finished under this table's name: the newest run of each cell, by row and recipe.
+
+    A recipe is left out once newer ones of its row have run on all of its splits and seeds.
+    """
+    found: dict[tuple[str, str, str], dict[str, Runs]] = {}
     for run in finished_runs({"table": table}):  # newest first
         if run.tags.get("letter"):
             row = (run.tags["protocol"], run.tags["corpora"], run.tags["letter"])
-            newest.setdefault((*row, run.tags["split"], run.tags["seed"]), run)
-    recipes: dict[tuple[str, ...], str] = {}
-    for key, run in sorted(newest.items(), key=lambda item: -item[1].computed):
-        recipes.setdefault(key[:3], run.tags["recipe"])
-    kept = {key: run for key, run in newest.items() if run.tags["recipe"] == recipes[key[:3]]}
+            cells = found.setdefault(row, {}).setdefault(run.tags["recipe"], {})
+            cells.setdefault((run.tags["split"], run.tags["seed"]), run)
     return [
-        Group(protocol, corpora, letter, tuple(_read(kept[key]) for key in sorted(kept) if key[:3] == row))
-        for row in sorted({key[:3] for key in kept})
-        for protocol, corpora, letter in [row]
+        Group(*row, tuple(_read(cells[place]) for place in sorted(cells)), earlier=age)
+        for row in sorted(found)
+        for age, cells in enumerate(_not_covered(found[row].values()))
     ]
+
+
+def _not_covered(recipes: Iterable[Runs]) -> list[Runs]:
+    """Of one row's recipes, the newest first, those that ran where no newer one did."""
+    covered: set[tuple[str, str]] = set()
+    kept = []
+    for cells in recipes:
+        if not cells.keys() <= covered:
+            kept.append(cells)
+        covered |= cells.keys()
+    return kept
 
 
 def _read(run: FinishedRun) -> Cell:
@@ -194,6 +220,7 @@ def row_of(group: Group) -> dict[str, Any]:
         "corpora": group.corpora,
         "stage": group.letter,
         "members": len(group.seeds) if group.members else 1,
+        "earlier": group.earlier,
         "backbone": tags["backbone"],
         "weights": tags["weights"],
         "recipe": tags["recipe"],
@@ -242,14 +269,15 @@ def comparisons_of(groups: Sequence[Group], heard: Sequence[Group]) -> list[dict
     Stages that were trained otherwise, such as for more epochs, or augmented otherwise, are not compared. P-values are
     adjusted over all pairs.
     """
-    by_stage = {(group.protocol, group.corpora, group.letter): group for group in groups}
     pairs = [
-        (by_stage[*row, first], by_stage[*row, second])
-        for row in sorted({key[:2] for key in by_stage})
-        for first, second in COMPARED
-        if {(*row, first), (*row, second)} <= by_stage.keys() and _alike(by_stage[*row, first], by_stage[*row, second])
+        (one, other)
+        for row in sorted({group.row for group in groups})
+        for letters in COMPARED
+        for one, other in product(groups, groups)
+        if (one.letter, other.letter) == letters and one.row == other.row == row and _alike(one, other)
     ]
-    pairs += [(one, by_stage["speaker", one.corpora, one.letter]) for one in heard if not one.members]
+    strangers = {(group.corpora, group.letter, group.earlier): group for group in groups if group.protocol == "speaker"}
+    pairs += [(one, strangers[one.corpora, one.letter, one.earlier]) for one in heard if not one.members]
     shared = [sorted({c.place for c in one.cells} & {c.place for c in other.cells}) for one, other in pairs]
     found = [_compare(one, other, places) for (one, other), places in zip(pairs, shared, strict=True) if places]
     for name in ("permutation_p", "mcnemar_p"):
@@ -271,7 +299,7 @@ def _compare(first: Group, second: Group, places: list[tuple[str, str]]) -> dict
     return {
         "protocol": second.protocol,
         "corpora": second.corpora,
-        "stages": f"{first.letter}{' of known speakers' if first.protocol == KNOWN else ''} - {second.letter}",
+        "stages": f"{first.name}{' of known speakers' if first.protocol == KNOWN else ''} - {second.name}",
         "folds": sorted({split for split, _ in places}),
         "seeds": sorted({int(seed) for _, seed in places}),
         "uar_difference": gained.value,

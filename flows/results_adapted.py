@@ -18,6 +18,7 @@ WAYS: dict[str, tuple[str, dict[str, Any]]] = {
     "speaker": ("its speaker known", {"to": "speaker"}),
 }
 """What is known of a clip besides itself: a heading, and how `adapted` is told."""
+KEPT = ("protocol", "corpora", "stage", "members", "earlier", "backbone", "recipe", "folds")
 ENDS = ("", "_low", "_high")
 PICTURE = "adapted.png"
 HEAD = """## What the other recordings of a corpus tell
@@ -48,7 +49,7 @@ def _row(row: Row, cells: Sequence[Predictions]) -> dict[str, Any]:
     }
     gained = difference(ways["corpus"], alone)
     return {
-        **{name: row[name] for name in ("protocol", "corpora", "stage", "members", "backbone", "recipe", "folds")},
+        **{name: row[name] for name in KEPT},
         **{name: row[name] for name in ("uar", "uar_low", "uar_high")},
         **{f"{way}_{name}": value for way, found in ways.items() for name, value in headline_of(found).items()},
         "uar_difference": gained.value,

@@ -1,5 +1,6 @@
 """docs/results.md and docs/results.json: the rows as tables and pictures, with the command behind them."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -100,9 +101,9 @@ def _remark(rows: Sequence[Row]) -> str:
     return REMARKS.get(rows[0]["protocol"], "") + (ONE_SPEAKER_A_FOLD if alone else "")
 
 
-def _file_name(corpora: str) -> str:
-    """The corpora in a picture's name."""
-    return corpora.replace(", ", "-")
+def _file_name(words: str) -> str:
+    """Words in a picture's name."""
+    return "-".join(re.findall(r"[\w.]+", words))
 
 
 def title_of(row: Row) -> str:
@@ -111,13 +112,19 @@ def title_of(row: Row) -> str:
 
 
 def letter_of(row: Row) -> str:
-    """The stage's letter, and of an ensemble how many classifiers it is the mean of."""
-    return str(row["stage"]) + (f"x{row['members']}" if row["members"] > 1 else "")
+    """The stage's letter, how many classifiers an ensemble is the mean of, and whether the recipe is an earlier one."""
+    return str(row["stage"]) + (f"x{row['members']}" if row["members"] > 1 else "") + age_of(row["earlier"])
 
 
 def stage_of(row: Row) -> str:
-    """The stage's name, and of an ensemble how many classifiers it is the mean of."""
-    return STAGES[row["stage"]] + (f", mean of {row['members']} seeds" if row["members"] > 1 else "")
+    """The stage's name, with the same said as by its letter."""
+    several = f", mean of {row['members']} seeds" if row["members"] > 1 else ""
+    return STAGES[row["stage"]] + several + age_of(row["earlier"])
+
+
+def age_of(earlier: int) -> str:
+    """What a stage's name says of a recipe that so many newer ones of its row have not replaced everywhere yet."""
+    return f" (earlier recipe{f' {earlier}' if earlier > 1 else ''})" if earlier else ""
 
 
 def headline_of(test: Predictions) -> dict[str, float]:
@@ -195,7 +202,7 @@ def _comparison_table(rows: Sequence[Row]) -> str:
 def _confusion(row: Row, test: Predictions, pictures: Path) -> str:
     """A confusion matrix as a picture."""
     title = f"{stage_of(row)}, {row['corpora']}, {row['protocol']}: UAR {row['uar']:.3f}"
-    name = f"confusion-{row['protocol']}-{_file_name(row['corpora'])}-{letter_of(row)}.png"
+    name = f"confusion-{row['protocol']}-{_file_name(row['corpora'])}-{_file_name(letter_of(row))}.png"
     picture = confusion_picture(confusion(test.truth, test.probabilities), test.labels, title)
     save_figure(picture, pictures / name)
     return f"![{title}](results/{name})"
