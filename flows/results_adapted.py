@@ -45,7 +45,7 @@ def _row(row: Row, cells: Sequence[Predictions]) -> dict[str, Any]:
     ways = {
         name: joined([adapted(cell, **how) for cell in cells])
         for name, (_, how) in WAYS.items()
-        if how.get("emotion", alone.labels[0]) in alone.labels
+        if how.get("emotion") in (None, *alone.labels)
     }
     gained = difference(ways["corpus"], alone)
     return {
