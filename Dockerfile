@@ -28,8 +28,8 @@ RUN uv pip install --python /opt/venv/bin/python --require-hashes -r requirement
 # The code of serving, compiled: neither the export nor the library's parts that need torch.
 FROM uv AS code
 COPY serve/*.py /app/serve/
-COPY sermodels/__init__.py sermodels/audio.py sermodels/config.py sermodels/emotions.py sermodels/errors.py \
-    sermodels/files.py sermodels/log_mel_statistics.py sermodels/mel.py sermodels/speakers.py /app/sermodels/
+COPY sermodels/__init__.py sermodels/adaptation.py sermodels/audio.py sermodels/config.py sermodels/emotions.py \
+    sermodels/errors.py sermodels/files.py sermodels/log_mel_statistics.py sermodels/mel.py /app/sermodels/
 RUN python -m compileall -q /app
 
 # Everything about the two servers but their files.
