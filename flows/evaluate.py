@@ -30,7 +30,7 @@ REPORT = """# {model} on {corpus}
 | those of the same speaker | {uar_known_speakers} |
 | those of the same corpus | {uar_known_corpus} |
 
-Both help where a speaker or a corpus has all emotions about equally often, and harm where nearly all is neutral.
+They help most where a speaker or a corpus has all emotions about equally often, and harm where nearly all is neutral.
 
 | emotion | recordings | recall |
 | --- | --- | --- |
