@@ -15,7 +15,7 @@ from sermodels.evaluation import confusion, figures
 from sermodels.plots import confusion_picture
 from sermodels.predictions import Predictions, adapted
 from sermodels.stages.evaluation import predict_recordings, unheard, unread
-from sermodels.statistics import Interval, accuracy, interval, speakers_in_words, with_bounds
+from sermodels.statistics import accuracy, bounded, interval, speakers_in_words, with_bounds
 
 REPORT = """# {model} on {corpus}
 
@@ -122,18 +122,13 @@ def _report(model: str, corpus: str, found: Predictions, measured: dict[str, flo
         corpus=corpus,
         clips=len(found),
         speakers=speakers_in_words(found),
-        uar=_interval(measured, "uar"),
-        uar_known_speakers=_interval(measured, "uar_known_speakers"),
-        uar_known_corpus=_interval(measured, "uar_known_corpus"),
-        wa=_interval(measured, "accuracy"),
+        uar=bounded(measured, "uar"),
+        uar_known_speakers=bounded(measured, "uar_known_speakers"),
+        uar_known_corpus=bounded(measured, "uar_known_corpus"),
+        wa=bounded(measured, "accuracy"),
         macro_f1=measured["macro_f1"],
         ece=measured["ece"],
         nll=measured["nll"],
         recalls="\n".join(recalls),
         notes="".join(f"\n- {note}" for note in notes),
     )
-
-
-def _interval(measured: dict[str, float], name: str) -> Interval:
-    """A figure with its interval."""
-    return Interval(measured[name], measured[f"{name}_low"], measured[f"{name}_high"])

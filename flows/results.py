@@ -1,9 +1,6 @@
 """The published results: rows with intervals and tests, from what MLflow holds and nothing else."""
 
-import tempfile
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -11,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from flows import tracking
-from flows.finished import FinishedRun, fetch_file, finished_runs
 from flows.registry import RegistryError
 from flows.results_adapted import adapted_rows, adapted_section
+from flows.results_groups import Group, ensemble_of, heard_before, read_groups
 from flows.results_known import known_rows, known_section
-from flows.results_page import KNOWN, Row, age_of, headline_of, stage_of, title_of, write_results
+from flows.results_page import KNOWN, Row, headline_of, stage_of, title_of, write_results
+from flows.results_pairs import adjust, gain_of
 from flows.results_synthetic import synthetic_rows, synthetic_section
 from sermodels.calibration import (
     expected_calibration_error,
@@ -25,13 +23,10 @@ from sermodels.calibration import (
 )
 from sermodels.evaluation import figures
 from sermodels.files import write_json
-from sermodels.predictions import Predictions, adapted, averaged, joined, read_predictions
-from sermodels.statistics import difference, holm, mcnemar_p, permutation_p
+from sermodels.predictions import joined
+from sermodels.statistics import mcnemar_p
 
-PARTS = ("development", "test")
 KINDS = ("corpus", "sex")
-Runs = dict[tuple[str, str], FinishedRun]
-"""Runs of one row and recipe by split and seed."""
 COMPARED = (("B", "A"), ("C", "B"), ("D", "B"), ("C", "D"), ("R", "B"))
 
 
@@ -52,74 +47,6 @@ def publish_results(table: str, docs: Path) -> Path:
     command = f"python -m flows results --preset {table}"
     write_results(docs, rows, comparisons_of(groups, heard), tests, command=command, more=more)
     return docs / "results.md"
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One finished classifier: a stage on one split with one seed."""
-
-    run: FinishedRun
-    development: Predictions
-    test: Predictions
-
-    @property
-    def place(self) -> tuple[str, str]:
-        """Which split and seed."""
-        return self.run.tags["split"], self.run.tags["seed"]
-
-
-@dataclass(frozen=True)
-class Group:
-    """All cells of one row of the table."""
-
-    protocol: str
-    corpora: str
-    letter: str
-    cells: tuple[Cell, ...]
-    members: tuple[Cell, ...] = ()
-    """Of an ensemble, whose cells have the mean of their probabilities: the cells of all seeds."""
-    earlier: int = 0
-    """How many newer recipes of the row are in the table."""
-
-    @property
-    def row(self) -> tuple[str, str]:
-        """Whose stages may be compared."""
-        return self.protocol, self.corpora
-
-    @property
-    def name(self) -> str:
-        """The stage's letter, and whether the recipe is an earlier one."""
-        return self.letter + age_of(self.earlier)
-
-    @cached_property
-    def test(self) -> Predictions:
-        """Test predictions of all splits and seeds together."""
-        return joined([cell.test for cell in self.cells])
-
-    @property
-    def common_recipe(self) -> str:
-        """What its training has in common with that of other stages."""
-        return self.cells[0].run.tags.get("common_recipe", "")
-
-    @property
-    def augmented_as(self) -> str:
-        """What its augmentation has in common with that of other stages; nothing if there was none."""
-        return self.cells[0].run.tags.get("augmented_as", "")
-
-    @property
-    def seeds(self) -> list[str]:
-        """The seeds, in order."""
-        return sorted({cell.run.tags["seed"] for cell in self.members or self.cells}, key=int)
-
-    @property
-    def splits(self) -> list[str]:
-        """The splits, in order."""
-        return sorted({cell.run.tags["split"] for cell in self.cells})
-
-    def at(self, places: Sequence[tuple[str, str]]) -> Predictions:
-        """Test predictions of these splits and seeds, in their order."""
-        by_place = {cell.place: cell.test for cell in self.cells}
-        return joined([by_place[place] for place in places])
 
 
 def _of_known_speakers(pairs: Sequence[tuple[Row, Group]], docs: Path) -> list[str]:
@@ -145,65 +72,6 @@ def _of_synthetic_clips(table: str, docs: Path) -> list[str]:
     made = synthetic_rows(table)
     write_json(docs / "results-synthetic.json", made)
     return [synthetic_section(made, docs / "results")] if made else []
-
-
-def ensemble_of(group: Group) -> Group | None:
-    """The mean of the seeds' classifiers, if each split ran with the same several seeds."""
-    by_split = [[cell for cell in group.cells if cell.run.tags["split"] == split] for split in group.splits]
-    if len({tuple(cell.run.tags["seed"] for cell in cells) for cells in by_split}) > 1 or len(by_split[0]) < 2:
-        return None
-    cells = tuple(
-        Cell(several[0].run, *(averaged([getattr(cell, part) for cell in several]) for part in PARTS))
-        for several in by_split
-    )
-    return replace(group, cells=cells, members=group.cells)
-
-
-def heard_before(group: Group) -> Group:
-    """The same classifiers, of speakers whose other recordings are known without labels."""
-
-    def known(cell: Cell) -> Cell:
-        return Cell(cell.run, *(adapted(getattr(cell, part)) for part in PARTS))
-
-    return replace(
-        group, protocol=KNOWN, cells=tuple(map(known, group.cells)), members=tuple(map(known, group.members))
-    )
-
-
-def read_groups(table: str) -> list[Group]:
-    """Everything finished under this table's name: the newest run of each cell, by row and recipe.
-
-    A recipe is left out once newer ones of its row have run on all of its splits and seeds.
-    """
-    found: dict[tuple[str, str, str], dict[str, Runs]] = {}
-    for run in finished_runs({"table": table}):  # newest first
-        if run.tags.get("letter"):
-            row = (run.tags["protocol"], run.tags["corpora"], run.tags["letter"])
-            cells = found.setdefault(row, {}).setdefault(run.tags["recipe"], {})
-            cells.setdefault((run.tags["split"], run.tags["seed"]), run)
-    return [
-        Group(*row, tuple(_read(cells[place]) for place in sorted(cells)), earlier=age)
-        for row in sorted(found)
-        for age, cells in enumerate(_not_covered(found[row].values()))
-    ]
-
-
-def _not_covered(recipes: Iterable[Runs]) -> list[Runs]:
-    """Of one row's recipes, the newest first, those that ran where no newer one did."""
-    covered: set[tuple[str, str]] = set()
-    kept = []
-    for cells in recipes:
-        if not cells.keys() <= covered:
-            kept.append(cells)
-        covered |= cells.keys()
-    return kept
-
-
-def _read(run: FinishedRun) -> Cell:
-    """A run with its predictions."""
-    with tempfile.TemporaryDirectory() as folder:
-        files = [fetch_file(run.run_id, f"predictions-{part}.csv", Path(folder)) for part in PARTS]
-        return Cell(run, *map(read_predictions, files))
 
 
 def row_of(group: Group) -> dict[str, Any]:
@@ -281,8 +149,7 @@ def comparisons_of(groups: Sequence[Group], heard: Sequence[Group]) -> list[dict
     shared = [sorted({c.place for c in one.cells} & {c.place for c in other.cells}) for one, other in pairs]
     found = [_compare(one, other, places) for (one, other), places in zip(pairs, shared, strict=True) if places]
     for name in ("permutation_p", "mcnemar_p"):
-        for row, adjusted in zip(found, holm([row[name] for row in found]), strict=True):
-            row[f"{name}_holm"] = adjusted
+        adjust(found, name)
     return found
 
 
@@ -295,16 +162,12 @@ def _alike(first: Group, second: Group) -> bool:
 def _compare(first: Group, second: Group, places: list[tuple[str, str]]) -> dict[str, Any]:
     """How far `first` lies above `second`."""
     one, other = first.at(places), second.at(places)
-    gained = difference(one, other)
     return {
         "protocol": second.protocol,
         "corpora": second.corpora,
         "stages": f"{first.name}{' of known speakers' if first.protocol == KNOWN else ''} - {second.name}",
         "folds": sorted({split for split, _ in places}),
         "seeds": sorted({int(seed) for _, seed in places}),
-        "uar_difference": gained.value,
-        "low": gained.low,
-        "high": gained.high,
-        "permutation_p": permutation_p(one, other),
+        **gain_of(one, other),
         "mcnemar_p": mcnemar_p(one, other),
     }

@@ -1,15 +1,17 @@
 """The part of the results page about whole collections: what the other recordings of a corpus tell, without labels."""
 
 from collections.abc import Sequence
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from flows.results_page import Row, headline_of, interval_of, letter_of, stage_of, table_of
+from flows.results_page import Row, headline_of, letter_of, stage_of, table_of
+from flows.results_pairs import adjust, gain_in_words, gain_of, p_in_words
 from sermodels.plots import interval_picture, save_figure
 from sermodels.predictions import Predictions, adapted, joined
-from sermodels.statistics import Interval, difference, holm, permutation_p
+from sermodels.statistics import bounded, with_bounds
 
 PROTOCOLS = ("speaker", "corpus")
 WAYS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -19,7 +21,6 @@ WAYS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 """What is known of a clip besides itself: a heading, and how `adapted` is told."""
 KEPT = ("protocol", "corpora", "stage", "members", "earlier", "backbone", "recipe", "folds")
-ENDS = ("", "_low", "_high")
 PICTURE = "adapted.png"
 HEAD = """## What the other recordings of a corpus tell
 
@@ -34,8 +35,7 @@ clips of each emotion, which helps; the column of neutral clips tells what is le
 def adapted_rows(heard: Sequence[tuple[Row, Sequence[Predictions]]]) -> list[dict[str, Any]]:
     """One row for each row of the results whose speakers or corpus are strangers, with its test clips by split."""
     rows = [_row(row, cells) for row, cells in heard if row["protocol"] in PROTOCOLS]
-    for row, p in zip(rows, holm([row["permutation_p"] for row in rows]), strict=True):
-        row["permutation_p_holm"] = p
+    adjust(rows, "permutation_p")
     return rows
 
 
@@ -47,15 +47,11 @@ def _row(row: Row, cells: Sequence[Predictions]) -> dict[str, Any]:
         for name, (_, how) in WAYS.items()
         if how.get("emotion") in (None, *alone.labels)
     }
-    gained = difference(ways["corpus"], alone)
     return {
         **{name: row[name] for name in KEPT},
-        **{name: row[name] for name in ("uar", "uar_low", "uar_high")},
+        **with_bounds({"uar": bounded(row, "uar")}),
         **{f"{way}_{name}": value for way, found in ways.items() for name, value in headline_of(found).items()},
-        "uar_difference": gained.value,
-        "low": gained.low,
-        "high": gained.high,
-        "permutation_p": permutation_p(ways["corpus"], alone),
+        **gain_of(ways["corpus"], alone),
     }
 
 
@@ -67,7 +63,7 @@ def adapted_section(rows: Sequence[Row], pictures: Path) -> str:
         for own in [[row for row in rows if (row["protocol"], row["corpora"]) == (protocol, corpora)]]
     ]
     bars = {
-        f"{row['protocol']} {row['corpora']}, {letter_of(row)}: {known}": [row[f"{way}uar{end}"] for end in ENDS]
+        f"{row['protocol']} {row['corpora']}, {letter_of(row)}: {known}": astuple(bounded(row, f"{way}uar"))
         for row in best
         for way, known in [("", "one clip alone"), ("corpus_", WAYS["corpus"][0]), ("speaker_", WAYS["speaker"][0])]
     }
@@ -75,10 +71,9 @@ def adapted_section(rows: Sequence[Row], pictures: Path) -> str:
     save_figure(interval_picture(list(bars), np.array(list(bars.values())), title, "UAR"), pictures / PICTURE)
     head = ("protocol", "corpora", "stage", "UAR of one clip alone", *(known for known, _ in WAYS.values()))
     table = table_of((*head, "corpus known - one clip alone", "permutation p (Holm)"), [
-        (row["protocol"], row["corpora"], stage_of(row), interval_of(row, "uar"),
-         *(interval_of(row, f"{way}_uar") if f"{way}_uar" in row else "" for way in WAYS),
-         str(Interval(row["uar_difference"], row["low"], row["high"])),
-         f"{row['permutation_p']:.4f} ({row['permutation_p_holm']:.4f})")
+        (row["protocol"], row["corpora"], stage_of(row), bounded(row, "uar"),
+         *(bounded(row, f"{way}_uar") if f"{way}_uar" in row else "" for way in WAYS),
+         gain_in_words(row), p_in_words(row, "permutation_p"))
         for row in rows
     ])  # fmt: skip
     return "\n".join([HEAD, table, f"![{title}](results/{PICTURE})\n"])

@@ -1,15 +1,17 @@
 """The part of the results page about speakers who were heard before: how many other recordings it takes."""
 
 from collections.abc import Sequence
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from flows.results_page import Row, headline_of, interval_of, table_of
+from flows.results_page import Row, headline_of, table_of
 from sermodels.adaptation import PRIOR_RECORDINGS
 from sermodels.plots import interval_picture, save_figure
 from sermodels.predictions import Predictions, adapted, joined
+from sermodels.statistics import bounded
 
 COUNTS = (0, 1, 2, 3, 5, 10, 20)
 DRAWS = 5
@@ -46,11 +48,11 @@ def _row(known: str, cells: Sequence[Predictions], how: dict[str, Any]) -> dict[
 
 def known_section(rows: Sequence[Row], title: str, pictures: Path) -> str:
     """A table and a picture of the rows; `title` names the classifiers."""
-    values = np.array([[row["uar"], row["uar_low"], row["uar_high"]] for row in rows])
+    values = np.array([astuple(bounded(row, "uar")) for row in rows])
     names = [row["known"] for row in rows]
     save_figure(interval_picture(names, values, "UAR by recordings of the speaker known", "UAR"), pictures / PICTURE)
     figures = ("uar", "wa", "corpus_uar")
-    lines = [(row["known"], *(interval_of(row, name) for name in figures)) for row in rows]
+    lines = [(row["known"], *(bounded(row, name) for name in figures)) for row in rows]
     table = table_of(("other recordings known", "UAR, the speaker's", "WA, the speaker's", "UAR, the corpus's"), lines)
     head = HEAD.format(title=title, draws=DRAWS, prior=PRIOR_RECORDINGS)
     return "\n".join([head, table, f"![UAR by recordings of the speaker known](results/{PICTURE})\n"])

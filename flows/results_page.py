@@ -2,17 +2,19 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from flows.results_pairs import gain_in_words, p_in_words
 from sermodels.evaluation import confusion
 from sermodels.files import write_json, write_text
 from sermodels.plots import confusion_picture, interval_picture, save_figure
 from sermodels.predictions import Predictions
-from sermodels.statistics import Interval, accuracy, interval, with_bounds
+from sermodels.statistics import accuracy, bounded, interval, with_bounds
 
 Row = Mapping[str, Any]
 KNOWN = "speaker-known"
@@ -128,13 +130,8 @@ def age_of(earlier: int) -> str:
 
 
 def headline_of(test: Predictions) -> dict[str, float]:
-    """UAR and WA of test clips, with their intervals as `_low` and `_high`: what `interval_of` reads."""
+    """UAR and WA of test clips, with the bounds of their intervals."""
     return with_bounds({"uar": interval(test), "wa": interval(test, accuracy)})
-
-
-def interval_of(row: Row, name: str) -> str:
-    """A figure with its interval."""
-    return str(Interval(row[name], row[f"{name}_low"], row[f"{name}_high"]))
 
 
 def _figures_table(rows: Sequence[Row]) -> str:
@@ -142,7 +139,7 @@ def _figures_table(rows: Sequence[Row]) -> str:
     head = ("corpora", "stage", "backbone", "folds", "seeds", "clips", "UAR", "WA", "macro-F1", "gap")
     table = table_of(head, [
         (row["corpora"], stage_of(row), row["backbone"], _folds(row), len(row["seeds"]), row["clips"],
-         interval_of(row, "uar"), interval_of(row, "wa"), f"{row['macro_f1']:.3f}", f"{row['gap']:.3f}")
+         bounded(row, "uar"), bounded(row, "wa"), f"{row['macro_f1']:.3f}", f"{row['gap']:.3f}")
         for row in rows
     ])  # fmt: skip
     lines = [
@@ -192,9 +189,7 @@ def _comparison_table(rows: Sequence[Row]) -> str:
     head = ("stages", "corpora", "folds", "seeds", "UAR difference", "permutation p (Holm)", "McNemar p (Holm)")
     return table_of(head, [
         (row["stages"], row["corpora"], _folds(row), len(row["seeds"]),
-         str(Interval(row["uar_difference"], row["low"], row["high"])),
-         f"{row['permutation_p']:.4f} ({row['permutation_p_holm']:.4f})",
-         f"{row['mcnemar_p']:.4f} ({row['mcnemar_p_holm']:.4f})")
+         gain_in_words(row), p_in_words(row, "permutation_p"), p_in_words(row, "mcnemar_p"))
         for row in rows
     ])  # fmt: skip
 
@@ -211,7 +206,7 @@ def _confusion(row: Row, test: Predictions, pictures: Path) -> str:
 def _overview(rows: Sequence[Row], title: str) -> Figure:
     """UAR of each row with its interval."""
     names = [stage_of(row) for row in rows]
-    values = np.array([[row["uar"], row["uar_low"], row["uar_high"]] for row in rows])
+    values = np.array([astuple(bounded(row, "uar")) for row in rows])
     return interval_picture(names, values, title, "UAR")
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +39,11 @@ def with_bounds(intervals: Mapping[str, Interval]) -> dict[str, float]:
         for name, one in intervals.items()
         for end, value in (("", one.value), ("_low", one.low), ("_high", one.high))
     }
+
+
+def bounded(figures: Mapping[str, Any], name: str) -> Interval:
+    """A figure with its interval, from among those that `with_bounds` gave."""
+    return Interval(*(figures[f"{name}{end}"] for end in ("", "_low", "_high")))
 
 
 def accuracy(truth: NDArray[np.int64], predicted: NDArray[np.int64]) -> float:

@@ -11,7 +11,8 @@ from mlflow import MlflowClient
 
 from flows.adopt import adopt
 from flows.finished import FinishedRun
-from flows.results import Cell, Group, comparisons_of, publish_results
+from flows.results import comparisons_of, publish_results
+from flows.results_groups import Cell, Group
 from flows.tasks import augmentation_digest, common_digest, recipe_digest
 from sermodels.cells.packing import CELLS, pack
 from sermodels.cells.running import Unit, run_unit, units_of

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from flows.finished import FinishedRun
-from flows.results import Cell, Group, row_of
+from flows.results import row_of
+from flows.results_groups import Cell, Group
 from flows.results_page import title_of, write_results
 from sermodels.predictions import Predictions
 

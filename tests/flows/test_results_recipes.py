@@ -8,7 +8,8 @@ import pytest
 from mlflow import MlflowClient
 
 from flows import tracking
-from flows.results import publish_results, read_groups
+from flows.results import publish_results
+from flows.results_groups import read_groups
 from sermodels.predictions import COLUMNS
 
 LABELS = ("anger", "sadness")
