@@ -27,8 +27,13 @@ WHOLE = "whole log-mel"
 ENTRY = "log_mel.npy"
 FAST = 1
 """zlib's level: half the time of its usual one, for a file that is 5 % larger."""
-CACHE_VERSION = 2
+CLIPS_A_JOB = 16
+"""At most: a thread that takes clips one by one waits for the others after each."""
+CACHE_VERSION = 3
 """Bumped by hand when the same recording and config would give another log-mel."""
+
+Missing = tuple[Utterance, Path]
+"""A recording whose log-mel is to be computed, and where it will lie."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +58,15 @@ class CacheReport:
 
 def cache_paths(folder: Path, utterances: Iterable[Utterance], config: FrontEndConfig) -> list[Path]:
     """Where the log-mels of recordings lie: a name is a hash of the content and the front end's config."""
+    return [Path(name) for name in _cache_names(folder, utterances, config)]
+
+
+def _cache_names(folder: Path, utterances: Iterable[Utterance], config: FrontEndConfig) -> Iterator[str]:
+    """The same as names: a Path for each of thousands takes longer than to ask for its status."""
     front_end = canonical_json(config.model_dump())
     texts = (f'[{CACHE_VERSION},"{utterance.sha256}",{front_end}]' for utterance in utterances)
     keys = (hashlib.sha256(text.encode()).hexdigest() for text in texts)
-    return [Path(f"{folder}/{key[:2]}/{key}.npz") for key in keys]  # half the time of joining, for each of thousands
+    return (f"{folder}/{key[:2]}/{key}.npz" for key in keys)
 
 
 def cache_log_mels(
@@ -76,20 +86,24 @@ def cache_log_mels(
     """
     front_end = LogMel(config).eval()
     distinct = _first_of_each_content(utterances)
-    paths = cache_paths(folder, distinct, config)
-    missing = [(u, path) for u, path in zip(distinct, paths, strict=True) if not is_cached(path, known)]
+    names = _cache_names(folder, distinct, config)
+    missing = [(u, Path(name)) for u, name in zip(distinct, names, strict=True) if not is_cached(name, known)]
     known.save()
     unreadable: dict[str, str] = {}
-    with _one_torch_thread(), ThreadPoolExecutor(workers or len(os.sched_getaffinity(0))) as pool:
-        jobs = {pool.submit(_cache_one, u, config, front_end, path): u for u, path in missing}
-        finished = tqdm(as_completed(jobs), total=len(jobs), desc="log-mels", unit="clip") if jobs else ()
+    threads, done = workers or len(os.sched_getaffinity(0)), 0
+    with (
+        _one_torch_thread(),
+        ThreadPoolExecutor(threads) as pool,
+        tqdm(total=len(missing), desc="log-mels", unit="clip", disable=not missing) as bar,
+    ):
+        jobs = {pool.submit(_cache_some, part, config, front_end): len(part) for part in _jobs(missing, threads)}
         try:
-            for done, job in enumerate(finished, 1):
-                reason = job.result()
-                if reason:
-                    unreadable[jobs[job].sha256] = reason
+            for job in as_completed(jobs):
+                unreadable |= job.result()
+                bar.update(jobs[job])
+                done += jobs[job]
                 if on_progress:
-                    on_progress(done / len(jobs))
+                    on_progress(done / len(missing))
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
@@ -125,7 +139,7 @@ def write_log_mel(path: Path, log_mel: NDArray[np.floating]) -> None:
         temporary.write_bytes(content.getbuffer())
 
 
-def is_cached(path: Path, known: KnownFiles = UNKNOWN) -> bool:
+def is_cached(path: str | Path, known: KnownFiles = UNKNOWN) -> bool:
     """Whether a whole, undamaged log-mel lies at `path`."""
     try:
         return known.about(path, _verify) == WHOLE
@@ -142,6 +156,18 @@ def _verify(path: Path) -> str:
 def _first_of_each_content(utterances: Sequence[Utterance]) -> list[Utterance]:
     """One utterance for each distinct content, so that no entry is computed twice."""
     return list({utterance.sha256: utterance for utterance in reversed(utterances)}.values())
+
+
+def _jobs(missing: list[Missing], threads: int) -> Iterator[list[Missing]]:
+    """Recordings in jobs of several, and four jobs or more for each thread, so that all end together."""
+    size = max(1, min(CLIPS_A_JOB, len(missing) // (4 * threads)))
+    return (missing[first : first + size] for first in range(0, len(missing), size))
+
+
+def _cache_some(missing: list[Missing], config: FrontEndConfig, front_end: LogMel) -> dict[str, str]:
+    """Cache recordings; returns why those that cannot be read cannot, by the hash of their content."""
+    reasons = ((utterance.sha256, _cache_one(utterance, config, front_end, path)) for utterance, path in missing)
+    return {content: reason for content, reason in reasons if reason}
 
 
 def _cache_one(utterance: Utterance, config: FrontEndConfig, front_end: LogMel, path: Path) -> str:

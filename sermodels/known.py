@@ -1,6 +1,7 @@
 """What files held when they were last read, for as long as their status says that nobody has touched them since."""
 
 import json
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,12 +13,12 @@ SETTLED_NS = 2_000_000_000
 """A file is remembered only once it has been left alone for this long: clocks of file systems tick coarsely."""
 
 
-def settled_status(path: Path) -> str | None:
+def settled_status(path: str | Path) -> str | None:
     """What changes with any write to a file or replacement of it; None where it was touched just now.
 
     The time of the last change of status cannot be set back by a program, as that of the last change of content can.
     """
-    found = path.stat()
+    found = os.stat(path)  # noqa: PTH116 - of thousands of names, none is made a Path for it
     if time.time_ns() - found.st_ctime_ns < SETTLED_NS:
         return None
     return f"{found.st_dev}:{found.st_ino}:{found.st_size}:{found.st_mtime_ns}:{found.st_ctime_ns}"
@@ -37,14 +38,14 @@ class KnownFiles:
         self._found: dict[str, str] = _read(memory) if memory else {}
         self._changed = False
 
-    def about(self, path: Path, find: Callable[[Path], str]) -> str:
+    def about(self, path: str | Path, find: Callable[[Path], str]) -> str:
         """What `find(path)` said of the file as it is, or says now. Raises what `find` raises, and OSError."""
-        name = str(path.absolute())
+        name = str(path)
         status = settled_status(path)  # before it is read: a change in between is noticed next time
         known_status, _, known = self._found.get(name, "").partition(" ")
         if status and known_status == status:
             return known
-        found = find(path)
+        found = find(Path(path))
         if status and self._memory:
             self._found[name], self._changed = f"{status} {found}", True
         return found

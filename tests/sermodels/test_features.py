@@ -29,6 +29,8 @@ CONFIGS = {
     "16 kHz": FrontEndConfig(sample_rate_hz=16_000, n_fft=400, hop_length=160, f_min_hz=20.0, f_max_hz=7_600.0),
     "hop above window": FrontEndConfig(n_fft=512, hop_length=700),
     "top_db 30": FrontEndConfig(top_db=30.0),
+    "top_db 60, the last in single precision": FrontEndConfig(top_db=60.0),
+    "top_db 61, the first in double": FrontEndConfig(top_db=61.0),
 }
 every_config = pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 
