@@ -96,7 +96,8 @@ def _on_cpu(bench: Bench) -> tuple[Row, dict[str, Any]]:
         target=150.0,
         floor=_floor_s(model, bench, "cpu"),
         device=bench.device,
-        note=f"reckoned from {_clips(bench)} clips of ours, and from {bench.rounds} steps of {batch} pictures by "
+        note=f"reckoned from {_clips(bench)} clips of ours, {_start(bench.config.synthesis)}, "
+        f"and from {bench.rounds} steps of {batch} pictures by "
         f"{worker.writer} ({worker.parameters / 1e6:.1f} M); bfloat16 differs from float32 by {differ_db:.2f} dB on "
         f"average, allowed {TOLERANCE_DB:g}; {NOTE}",
     )
@@ -116,13 +117,20 @@ def _on_gpu(bench: Bench) -> tuple[Row, dict[str, Any]]:
         unit="s",
         floor=_floor_s(model, bench, "cuda"),
         device=torch.cuda.get_device_name(),
-        note=f"the alternative is a limit; {NOTE}",
+        note=f"the alternative is a limit; clips {_start(bench.config.synthesis)}; {NOTE}",
     )
     return one, {"seconds": figures}
 
 
 def _clips(bench: Bench) -> int:
     return bench.sizes.synthetic_per_emotion * len(bench.config.corpus.emotions)
+
+
+def _start(config: SynthesisConfig) -> str:
+    """What clips are made from, in words."""
+    if config.strength == 1.0:
+        return f"from pure noise in {config.steps} steps"
+    return f"from clips that are noised by {config.strength:g}, in the last steps of {config.steps}"
 
 
 def _ours(bench: Bench, model: DiffusionModel, *, per_emotion: int | None = None) -> Any:
