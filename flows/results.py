@@ -10,7 +10,7 @@ import numpy as np
 from flows import tracking
 from flows.registry import RegistryError
 from flows.results_adapted import adapted_rows, adapted_section
-from flows.results_groups import Group, ensemble_of, heard_before, read_groups
+from flows.results_groups import Group, ensembles_of, heard_before, read_groups
 from flows.results_known import known_rows, known_section
 from flows.results_page import KNOWN, Row, headline_of, stage_of, title_of, write_results
 from flows.results_pairs import adjust, gain_of
@@ -23,7 +23,7 @@ from sermodels.calibration import (
 )
 from sermodels.evaluation import figures
 from sermodels.files import write_json
-from sermodels.predictions import joined
+from sermodels.predictions import Predictions, joined
 from sermodels.statistics import mcnemar_p
 
 KINDS = ("corpus", "sex")
@@ -37,7 +37,7 @@ def publish_results(table: str, docs: Path) -> Path:
         raise RegistryError(
             f"{tracking.shown_uri()}: no finished cell of table {table}; run: python -m flows table --preset {table}"
         )
-    shown = [*groups, *(together for group in groups if (together := ensemble_of(group)))]
+    shown = [*groups, *ensembles_of(groups)]
     heard = [heard_before(group) for group in shown if group.protocol == "speaker"]
     shown += heard
     rows = [row_of(group) for group in shown]
@@ -76,22 +76,20 @@ def _of_synthetic_clips(table: str, docs: Path) -> list[str]:
 
 def row_of(group: Group) -> dict[str, Any]:
     """One row of the table: figures of all its test clips, with 95 % intervals over speakers."""
-    test, tags = group.test, group.cells[0].run.tags
-    per_seed = [
-        figures(part.truth, part.probabilities, part.labels)["uar"]
-        for seed in group.seeds
-        for part in [joined([cell.test for cell in (group.members or group.cells) if cell.run.tags["seed"] == seed])]
-    ]
+    test = group.test
+    by_training: dict[tuple[str, int], list[Predictions]] = {}
+    for cell in group.classifiers:
+        by_training.setdefault((cell.run.tags["recipe"], int(cell.run.tags["seed"])), []).append(cell.test)
+    parts = [joined(by_training[training]) for training in sorted(by_training, key=lambda found: found[1])]
     found = figures(test.truth, test.probabilities, test.labels, {kind: test.groups[kind] for kind in KINDS})
     return {
         "protocol": group.protocol,
         "corpora": group.corpora,
         "stage": group.letter,
-        "members": len(group.seeds) if group.members else 1,
+        "members": group.size,
+        "recipes": group.recipes,
         "earlier": group.earlier,
-        "backbone": tags["backbone"],
-        "weights": tags["weights"],
-        "recipe": tags["recipe"],
+        **{name: _tags(group, name) for name in ("backbone", "weights", "recipe")},
         "common_recipe": group.common_recipe,
         "augmented_as": group.augmented_as,
         "folds": group.splits,
@@ -99,7 +97,7 @@ def row_of(group: Group) -> dict[str, Any]:
         "clips": len(test),
         "speakers": len(set(test.groups["speaker"])),
         **headline_of(test),
-        "uar_per_seed": per_seed,
+        "uar_per_seed": [figures(part.truth, part.probabilities, part.labels)["uar"] for part in parts],
         "macro_f1": found["macro_f1"],
         **calibration_of(group),
         "recall": {name.split("/")[1]: value for name, value in found.items() if name.startswith("recall/")},
@@ -109,10 +107,20 @@ def row_of(group: Group) -> dict[str, Any]:
             }
             for kind in KINDS
         },
-        "gap": float(np.mean([cell.run.metrics["gap"] for cell in group.cells])),
-        "optimizer_steps": round(float(np.mean([cell.run.metrics["optimizer_steps"] for cell in group.cells]))),
-        "runs": [cell.run.run_id for cell in group.members or group.cells],
+        "gap": _mean_metric(group, "gap"),
+        "optimizer_steps": round(_mean_metric(group, "optimizer_steps")),
+        "runs": [cell.run.run_id for cell in group.classifiers],
     }
+
+
+def _tags(group: Group, name: str) -> str:
+    """What the runs of a row say under a name: one value, but for the recipes of a mean over several."""
+    return ", ".join(dict.fromkeys(cell.run.tags[name] for cell in group.classifiers))
+
+
+def _mean_metric(group: Group, name: str) -> float:
+    """The mean of a metric over all classifiers of a row."""
+    return float(np.mean([cell.run.metrics[name] for cell in group.classifiers]))
 
 
 def calibration_of(group: Group) -> dict[str, float]:

@@ -38,9 +38,11 @@ class Group:
     letter: str
     cells: tuple[Cell, ...]
     members: tuple[Cell, ...] = ()
-    """Of an ensemble, whose cells have the mean of their probabilities: the cells of all seeds."""
+    """Of an ensemble, whose cells have the mean of their probabilities: the cells of all seeds, and of all recipes."""
     earlier: int = 0
     """How many newer recipes of the row are in the table."""
+    recipes: int = 1
+    """How many recipes an ensemble is the mean of."""
 
     @property
     def row(self) -> tuple[str, str]:
@@ -58,6 +60,16 @@ class Group:
         return joined([cell.test for cell in self.cells])
 
     @property
+    def classifiers(self) -> tuple[Cell, ...]:
+        """Everything that was trained for the row."""
+        return self.members or self.cells
+
+    @property
+    def size(self) -> int:
+        """How many classifiers hear a clip."""
+        return len(self.members) // len(self.cells) or 1
+
+    @property
     def common_recipe(self) -> str:
         """What its training has in common with that of other stages."""
         return self.cells[0].run.tags.get("common_recipe", "")
@@ -70,7 +82,7 @@ class Group:
     @property
     def seeds(self) -> list[str]:
         """The seeds, in order."""
-        return sorted({cell.run.tags["seed"] for cell in self.members or self.cells}, key=int)
+        return sorted({cell.run.tags["seed"] for cell in self.classifiers}, key=int)
 
     @property
     def splits(self) -> list[str]:
@@ -83,16 +95,37 @@ class Group:
         return joined([by_place[place] for place in places])
 
 
-def ensemble_of(group: Group) -> Group | None:
+def ensembles_of(groups: Sequence[Group]) -> list[Group]:
+    """The means of the seeds' classifiers, and of the recipes' where a row has several."""
+    by_row: dict[tuple[str, str, str], list[Group]] = {}
+    for group in groups:
+        by_row.setdefault((*group.row, group.letter), []).append(group)
+    found = [*map(_mean_of_seeds, groups), *map(_mean_of_recipes, by_row.values())]
+    return [group for group in found if group]
+
+
+def _mean_of_seeds(group: Group) -> Group | None:
     """The mean of the seeds' classifiers, if each split ran with the same several seeds."""
     by_split = [[cell for cell in group.cells if cell.run.tags["split"] == split] for split in group.splits]
     if len({tuple(cell.run.tags["seed"] for cell in cells) for cells in by_split}) > 1 or len(by_split[0]) < 2:
         return None
-    cells = tuple(
-        Cell(several[0].run, *(averaged([getattr(cell, part) for cell in several]) for part in PARTS))
-        for several in by_split
+    return replace(group, cells=tuple(map(_mean, by_split)), members=group.cells)
+
+
+def _mean_of_recipes(groups: Sequence[Group]) -> Group | None:
+    """Several recipes in equal parts, each the mean of its seeds, if all of them ran on the same splits."""
+    wholes = [_mean_of_seeds(group) or group for group in groups]
+    if len(wholes) < 2 or any([cell.run.tags["split"] for cell in each.cells] != wholes[0].splits for each in wholes):
+        return None
+    cells = tuple(_mean(several) for several in zip(*(whole.cells for whole in wholes), strict=True))
+    return replace(
+        groups[0], cells=cells, members=tuple(cell for group in groups for cell in group.cells), recipes=len(groups)
     )
-    return replace(group, cells=cells, members=group.cells)
+
+
+def _mean(several: Sequence[Cell]) -> Cell:
+    """The mean of the probabilities of several classifiers of one split."""
+    return Cell(several[0].run, *(averaged([getattr(cell, part) for cell in several]) for part in PARTS))
 
 
 def heard_before(group: Group) -> Group:

@@ -115,12 +115,16 @@ def title_of(row: Row) -> str:
 
 def letter_of(row: Row) -> str:
     """The stage's letter, how many classifiers an ensemble is the mean of, and whether the recipe is an earlier one."""
-    return str(row["stage"]) + (f"x{row['members']}" if row["members"] > 1 else "") + age_of(row["earlier"])
+    several = f"x{row['members']}" if row["members"] > 1 else ""
+    recipes = f" of {row['recipes']} recipes" if row["recipes"] > 1 else ""
+    return str(row["stage"]) + several + recipes + age_of(row["earlier"])
 
 
 def stage_of(row: Row) -> str:
     """The stage's name, with the same said as by its letter."""
     several = f", mean of {row['members']} seeds" if row["members"] > 1 else ""
+    if row["recipes"] > 1:
+        several = f", mean of {row['recipes']} recipes, {row['members']} classifiers"
     return STAGES[row["stage"]] + several + age_of(row["earlier"])
 
 
@@ -146,10 +150,11 @@ def _figures_table(rows: Sequence[Row]) -> str:
         f"Started from, {backbone} ({stages}): {weights}."
         for (backbone, weights), stages in _stages_by(rows, "backbone", "weights").items()
     ]
-    alike = _stages_by(rows, "common_recipe").values()
+    single = [row for row in rows if row["recipes"] == 1]
+    alike = _stages_by(single, "common_recipe").values()
     if len(alike) > 1:
         lines.append(f"Not all were trained alike, and only those that were are compared: {'; '.join(alike)}.")
-    augmented = _stages_by([row for row in rows if row["augmented_as"]], "augmented_as").values()
+    augmented = _stages_by([row for row in single if row["augmented_as"]], "augmented_as").values()
     if len(augmented) > 1:
         lines.append(f"Not all were augmented alike, and only those that were are compared: {'; '.join(augmented)}.")
     return table + "\n" + "\n\n".join(lines) + "\n"

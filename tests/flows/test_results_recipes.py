@@ -9,7 +9,7 @@ from mlflow import MlflowClient
 
 from flows import tracking
 from flows.results import publish_results
-from flows.results_groups import read_groups
+from flows.results_groups import ensembles_of, read_groups
 from sermodels.predictions import COLUMNS
 
 LABELS = ("anger", "sadness")
@@ -22,16 +22,18 @@ class Log:
     def __init__(self, client: MlflowClient, folder: Path) -> None:
         self.client, self.folder, self.clock = client, folder, count(1)
 
-    def cell(self, letter: str, fold: int, recipe: str, *, augmented_as: str = "") -> None:
-        """Two speakers of the fold, one of whom is heard wrong once."""
+    def cell(
+        self, letter: str, fold: int, recipe: str, *, augmented_as: str = "", seed: int = 0, sure: float = 0.8
+    ) -> None:
+        """Two speakers of the fold, one of whom is heard wrong once, all as `sure` of what is heard."""
         now = 1000 * next(self.clock)
         tags = {"table": "t", "letter": letter, "protocol": "speaker", "corpora": "a", "split": f"fold {fold}"}
-        tags |= {"seed": "0", "recipe": recipe, "backbone": "resnet18", "weights": "none", "common_recipe": "c"}
+        tags |= {"seed": str(seed), "recipe": recipe, "backbone": "resnet18", "weights": "none", "common_recipe": "c"}
         tags["augmented_as"] = augmented_as
         run_id = self.client.create_run(tracking.experiment_id(), start_time=now, tags=tags).info.run_id
         for name, value in METRICS.items():
             self.client.log_metric(run_id, name, value)
-        shares = {"anger": "0.8,0.2", "sadness": "0.3,0.7"}
+        shares = {"anger": f"{sure},{1 - sure}", "sadness": f"{1 - sure},{sure}"}
         clips = [
             f"a/{fold}{speaker}{emotion},a,{fold}{speaker},f,{emotion},{heard},{shares[heard]}"
             for speaker in "xy"
@@ -64,6 +66,27 @@ def test_an_earlier_recipe_stays_until_newer_ones_ran_everywhere(log: Log) -> No
     assert log.names() == {"B": 1, "B (earlier recipe)": 1}, "the two together ran wherever the oldest did"
     log.cell("B", 0, "newest")
     assert log.names() == {"B": 2}
+
+
+def test_recipes_are_mixed_in_equal_parts_where_all_ran_on_the_same_splits(log: Log, tmp_path: Path) -> None:
+    for fold in (0, 1):
+        log.cell("B", fold, "old", seed=0, sure=0.9)
+        log.cell("B", fold, "old", seed=1, sure=0.7)
+    log.cell("B", 0, "new", seed=0, sure=0.6)
+    assert [(each.name, each.size, each.recipes) for each in ensembles_of(read_groups("t"))] == [
+        ("B (earlier recipe)", 2, 1)
+    ]
+    log.cell("B", 1, "new", seed=0, sure=0.6)
+    seeds, recipes = ensembles_of(read_groups("t"))
+    assert (seeds.size, seeds.recipes, recipes.size, recipes.recipes) == (2, 1, 3, 2)
+    assert seeds.test.probabilities.max(axis=1) == pytest.approx(0.8)
+    assert recipes.test.probabilities.max(axis=1) == pytest.approx(0.7), "the two seeds together count as the one"
+    page = publish_results("t", tmp_path / "docs").read_text()
+    rows = json.loads((tmp_path / "docs" / "results.json").read_text())
+    assert [(row["members"], row["recipes"], row["recipe"]) for row in rows][-1] == (3, 2, "new, old")
+    assert (rows[-1]["seeds"], len(rows[-1]["runs"]), len(rows[-1]["uar_per_seed"])) == ([0, 1], 6, 3)
+    assert "| a | B augmentation, mean of 2 recipes, 3 classifiers | resnet18 |" in page
+    assert (tmp_path / "docs" / "results" / "confusion-speaker-a-Bx3-of-2-recipes.png").exists()
 
 
 def test_a_cell_that_runs_again_makes_its_recipe_the_newest(log: Log) -> None:
