@@ -137,7 +137,7 @@ def test_generated_clips_can_be_heard(visit: Open, size: str, theme: str) -> Non
 CANCEL_AT_FIRST_STEP = """() => {
     const answer = document.querySelector('#generate-answer'), stop = document.querySelector('#cancel-button');
     new MutationObserver((_, observer) => {
-        if (!answer.querySelector('progress')) return;
+        if (!answer.querySelector('progress') || stop.disabled) return;
         observer.disconnect();
         stop.click();
     }).observe(answer, {childList: true, subtree: true});
