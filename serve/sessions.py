@@ -110,6 +110,7 @@ class Session:
         options = ort.SessionOptions()
         options.log_severity_level = _ERRORS_ONLY
         options.intra_op_num_threads = threads
+        options.add_session_config_entry("session.force_spinning_stop", "1")  # between runs the cores are others'
         options.enable_mem_reuse = self._plan_memory
         try:
             session = ort.InferenceSession(f"/dev/fd/{self._descriptor}", options, providers=_providers(self.device))
