@@ -97,11 +97,11 @@ class Group:
 
 def ensembles_of(groups: Sequence[Group]) -> list[Group]:
     """The means of the seeds' classifiers, and of the recipes' where a row has several."""
-    by_row: dict[tuple[str, str, str], list[Group]] = {}
-    for group in groups:
-        by_row.setdefault((*group.row, group.letter), []).append(group)
-    found = [*map(_mean_of_seeds, groups), *map(_mean_of_recipes, by_row.values())]
-    return [group for group in found if group]
+    means = [_mean_of_seeds(group) for group in groups]
+    recipes: dict[tuple[str, str, str], list[Group]] = {}
+    for group, mean in zip(groups, means, strict=True):
+        recipes.setdefault((*group.row, group.letter), []).append(mean or group)
+    return [group for group in (*means, *map(_mean_of_recipes, recipes.values())) if group]
 
 
 def _mean_of_seeds(group: Group) -> Group | None:
@@ -112,15 +112,13 @@ def _mean_of_seeds(group: Group) -> Group | None:
     return replace(group, cells=tuple(map(_mean, by_split)), members=group.cells)
 
 
-def _mean_of_recipes(groups: Sequence[Group]) -> Group | None:
+def _mean_of_recipes(wholes: Sequence[Group]) -> Group | None:
     """Several recipes in equal parts, each the mean of its seeds, if all of them ran on the same splits."""
-    wholes = [_mean_of_seeds(group) or group for group in groups]
     if len(wholes) < 2 or any([cell.run.tags["split"] for cell in each.cells] != wholes[0].splits for each in wholes):
         return None
     cells = tuple(_mean(several) for several in zip(*(whole.cells for whole in wholes), strict=True))
-    return replace(
-        groups[0], cells=cells, members=tuple(cell for group in groups for cell in group.cells), recipes=len(groups)
-    )
+    members = tuple(cell for whole in wholes for cell in whole.classifiers)
+    return replace(wholes[0], cells=cells, members=members, recipes=len(wholes))
 
 
 def _mean(several: Sequence[Cell]) -> Cell:
