@@ -125,9 +125,10 @@ def results(options: argparse.Namespace) -> None:
     """Write the results page from MLflow."""
     from flows import tracking
     from flows.results import publish_results
+    from sermodels.presets import resolve_config
 
     tracking.check()
-    page = publish_results(Path(options.preset).stem, Path(options.docs))
+    page = publish_results(Path(options.preset).stem, Path(options.docs), resolve_config(options.preset))
     print(f"Results: {page}")
 
 

@@ -14,6 +14,7 @@ from flows.results_groups import Group, ensembles_of, heard_before, read_groups
 from flows.results_known import known_rows, known_section
 from flows.results_page import KNOWN, Row, headline_of, stage_of, title_of, write_results
 from flows.results_pairs import adjust, gain_of
+from flows.results_recipes import settings_of
 from flows.results_synthetic import synthetic_rows, synthetic_section
 from sermodels.calibration import (
     expected_calibration_error,
@@ -21,6 +22,7 @@ from sermodels.calibration import (
     negative_log_likelihood,
     with_temperature,
 )
+from sermodels.config import Config
 from sermodels.evaluation import figures
 from sermodels.files import write_json
 from sermodels.predictions import Predictions, joined
@@ -30,9 +32,12 @@ KINDS = ("corpus", "sex")
 COMPARED = (("B", "A"), ("C", "B"), ("D", "B"), ("C", "D"), ("R", "B"))
 
 
-def publish_results(table: str, docs: Path) -> Path:
-    """Write the results page of a table from MLflow alone. Raises RegistryError when nothing of it has finished."""
-    groups = read_groups(table)
+def publish_results(table: str, docs: Path, config: Config) -> Path:
+    """Write the results page of a table, whose preset says `config`, from MLflow alone.
+
+    Raises RegistryError when nothing of it has finished.
+    """
+    groups = read_groups(table, config)
     if not groups:
         raise RegistryError(
             f"{tracking.shown_uri()}: no finished cell of table {table}; run: python -m flows table --preset {table}"
@@ -88,7 +93,7 @@ def row_of(group: Group) -> dict[str, Any]:
         "stage": group.letter,
         "members": group.size,
         "recipes": group.recipes,
-        "earlier": group.earlier,
+        "other": group.other,
         **{name: _tags(group, name) for name in ("backbone", "weights", "recipe")},
         "common_recipe": group.common_recipe,
         "augmented_as": group.augmented_as,
@@ -108,6 +113,7 @@ def row_of(group: Group) -> dict[str, Any]:
             for kind in KINDS
         },
         "gap": _mean_metric(group, "gap"),
+        "settings": settings_of(group.cells[0].run) if group.recipes == 1 else {},
         "optimizer_steps": round(_mean_metric(group, "optimizer_steps")),
         "runs": [cell.run.run_id for cell in group.classifiers],
     }
@@ -152,8 +158,8 @@ def comparisons_of(groups: Sequence[Group], heard: Sequence[Group]) -> list[dict
         for one, other in product(groups, groups)
         if (one.letter, other.letter) == letters and one.row == other.row == row and _alike(one, other)
     ]
-    strangers = {(group.corpora, group.letter, group.earlier): group for group in groups if group.protocol == "speaker"}
-    pairs += [(one, strangers[one.corpora, one.letter, one.earlier]) for one in heard if not one.members]
+    strangers = {(group.corpora, group.letter, group.other): group for group in groups if group.protocol == "speaker"}
+    pairs += [(one, strangers[one.corpora, one.letter, one.other]) for one in heard if not one.members]
     shared = [sorted({c.place for c in one.cells} & {c.place for c in other.cells}) for one, other in pairs]
     found = [_compare(one, other, places) for (one, other), places in zip(pairs, shared, strict=True) if places]
     for name in ("permutation_p", "mcnemar_p"):

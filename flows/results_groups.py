@@ -7,7 +7,9 @@ from functools import cached_property
 from pathlib import Path
 
 from flows.finished import FinishedRun, fetch_file, finished_runs
-from flows.results_page import KNOWN, age_of
+from flows.results_page import KNOWN, recipe_name
+from flows.results_recipes import distance, settings_in
+from sermodels.config import Config
 from sermodels.predictions import Predictions, adapted, averaged, joined, read_predictions
 
 PARTS = ("development", "test")
@@ -39,8 +41,8 @@ class Group:
     cells: tuple[Cell, ...]
     members: tuple[Cell, ...] = ()
     """Of an ensemble, whose cells have the mean of their probabilities: the cells of all seeds, and of all recipes."""
-    earlier: int = 0
-    """How many newer recipes of the row are in the table."""
+    other: int = 0
+    """How many recipes of the row come before it: they are nearer to the preset's, or newer."""
     recipes: int = 1
     """How many recipes an ensemble is the mean of."""
 
@@ -51,8 +53,8 @@ class Group:
 
     @property
     def name(self) -> str:
-        """The stage's letter, and whether the recipe is an earlier one."""
-        return self.letter + age_of(self.earlier)
+        """The stage's letter, and which recipe it is if not the first."""
+        return self.letter + recipe_name(self.other)
 
     @cached_property
     def test(self) -> Predictions:
@@ -137,11 +139,13 @@ def heard_before(group: Group) -> Group:
     )
 
 
-def read_groups(table: str) -> list[Group]:
+def read_groups(table: str, config: Config) -> list[Group]:
     """Everything finished under this table's name: the newest run of each cell, by row and recipe.
 
-    A recipe is left out once newer ones of its row have run on all of its splits and seeds.
+    A recipe is left out once newer ones of its row have run on all of its splits and seeds. The first of a row is the
+    one that is most like `config`, and of several as like it the newest.
     """
+    wanted = settings_in(config)
     found: dict[tuple[str, str, str], dict[str, Runs]] = {}
     for run in finished_runs({"table": table}):  # newest first
         if run.tags.get("letter"):
@@ -149,9 +153,11 @@ def read_groups(table: str) -> list[Group]:
             cells = found.setdefault(row, {}).setdefault(run.tags["recipe"], {})
             cells.setdefault((run.tags["split"], run.tags["seed"]), run)
     return [
-        Group(*row, tuple(_read(cells[place]) for place in sorted(cells)), earlier=age)
+        Group(*row, tuple(_read(cells[place]) for place in sorted(cells)), other=place)
         for row in sorted(found)
-        for age, cells in enumerate(_not_covered(found[row].values()))
+        for place, cells in enumerate(
+            sorted(_not_covered(found[row].values()), key=lambda cells: distance(next(iter(cells.values())), wanted))
+        )
     ]
 
 

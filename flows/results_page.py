@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from flows.results_pairs import gain_in_words, p_in_words
+from flows.results_recipes import recipes_table
 from sermodels.evaluation import confusion
 from sermodels.files import write_json, write_text
 from sermodels.plots import confusion_picture, interval_picture, save_figure
@@ -114,10 +115,10 @@ def title_of(row: Row) -> str:
 
 
 def letter_of(row: Row) -> str:
-    """The stage's letter, how many classifiers an ensemble is the mean of, and whether the recipe is an earlier one."""
+    """The stage's letter, how many classifiers an ensemble is the mean of, and which recipe it is if not the first."""
     several = f"x{row['members']}" if row["members"] > 1 else ""
     recipes = f" of {row['recipes']} recipes" if row["recipes"] > 1 else ""
-    return str(row["stage"]) + several + recipes + age_of(row["earlier"])
+    return str(row["stage"]) + several + recipes + recipe_name(row["other"])
 
 
 def stage_of(row: Row) -> str:
@@ -125,12 +126,12 @@ def stage_of(row: Row) -> str:
     several = f", mean of {row['members']} seeds" if row["members"] > 1 else ""
     if row["recipes"] > 1:
         several = f", mean of {row['recipes']} recipes, {row['members']} classifiers"
-    return STAGES[row["stage"]] + several + age_of(row["earlier"])
+    return STAGES[row["stage"]] + several + recipe_name(row["other"])
 
 
-def age_of(earlier: int) -> str:
-    """What a stage's name says of a recipe that so many newer ones of its row have not replaced everywhere yet."""
-    return f" (earlier recipe{f' {earlier}' if earlier > 1 else ''})" if earlier else ""
+def recipe_name(other: int) -> str:
+    """What a stage's name says of a recipe before which there are so many others."""
+    return f" (recipe {other + 1})" if other else ""
 
 
 def headline_of(test: Predictions) -> dict[str, float]:
@@ -157,6 +158,9 @@ def _figures_table(rows: Sequence[Row]) -> str:
     augmented = _stages_by([row for row in single if row["augmented_as"]], "augmented_as").values()
     if len(augmented) > 1:
         lines.append(f"Not all were augmented alike, and only those that were are compared: {'; '.join(augmented)}.")
+    trained = [row for row in single if row["members"] == 1]
+    if apart := recipes_table(trained, [letter_of(row) for row in trained]):
+        lines.append("What they were not all trained by:\n\n" + table_of(apart[0], apart[1:]))
     return table + "\n" + "\n\n".join(lines) + "\n"
 
 

@@ -16,6 +16,7 @@ from flows.results_groups import Cell, Group
 from flows.tasks import augmentation_digest, common_digest, recipe_digest
 from sermodels.cells.packing import CELLS, pack
 from sermodels.cells.running import Unit, run_unit, units_of
+from sermodels.config import Config
 from sermodels.errors import StorageError
 from sermodels.plan import TablePlan
 from sermodels.predictions import averaged, read_predictions
@@ -98,7 +99,7 @@ def test_adopted_cells_are_the_runs_that_the_results_are_made_of(
 ) -> None:
     assert adopt(archive, "tiny") == (7, 7)
     assert adopt(archive, "tiny") == (7, 0), "cells that MLflow has are left alone"
-    publish_results("tiny", tmp_path / "docs")
+    publish_results("tiny", tmp_path / "docs", context.config)
     rows = {row["stage"]: row for row in json.loads((tmp_path / "docs" / "results.json").read_text())}
     assert list(rows) == ["A", "B", "C", "D", "R"]
     for letter, name in (("B", "augmentation"), ("R", "refitting")):
@@ -126,7 +127,7 @@ def test_the_newest_cell_is_the_one_computed_last_and_not_the_one_adopted_last(
     os.utime(complete, (ended, ended))
     for file in (archive, _packed(opened, tmp_path / "another.tar.xz")):
         adopt(file, "tiny")
-    publish_results("tiny", tmp_path / "docs")
+    publish_results("tiny", tmp_path / "docs", Config())
     shown = json.loads((tmp_path / "docs" / "results.json").read_text())
     (run,) = next(row["runs"] for row in shown if row["stage"] == "A")
     assert (client.get_run(run).data.tags["device"] == "another") is (days > 0)

@@ -1,8 +1,10 @@
-"""Recipes in the table of results: an earlier one stays until newer ones have run wherever it did."""
+"""Recipes in the table of results: the preset's own comes first, and each stays until newer ones ran where it did."""
 
 import json
+from collections.abc import Mapping
 from itertools import count
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 from mlflow import MlflowClient
@@ -10,6 +12,7 @@ from mlflow import MlflowClient
 from flows import tracking
 from flows.results import publish_results
 from flows.results_groups import ensembles_of, read_groups
+from sermodels.config import Config
 from sermodels.predictions import COLUMNS
 
 LABELS = ("anger", "sadness")
@@ -23,7 +26,15 @@ class Log:
         self.client, self.folder, self.clock = client, folder, count(1)
 
     def cell(
-        self, letter: str, fold: int, recipe: str, *, augmented_as: str = "", seed: int = 0, sure: float = 0.8
+        self,
+        letter: str,
+        fold: int,
+        recipe: str,
+        *,
+        augmented_as: str = "",
+        seed: int = 0,
+        sure: float = 0.8,
+        params: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         """Two speakers of the fold, one of whom is heard wrong once, all as `sure` of what is heard."""
         now = 1000 * next(self.clock)
@@ -33,6 +44,8 @@ class Log:
         run_id = self.client.create_run(tracking.experiment_id(), start_time=now, tags=tags).info.run_id
         for name, value in METRICS.items():
             self.client.log_metric(run_id, name, value)
+        for name, setting in params.items():
+            self.client.log_param(run_id, name, setting)
         shares = {"anger": f"{sure},{1 - sure}", "sadness": f"{1 - sure},{sure}"}
         clips = [
             f"a/{fold}{speaker}{emotion},a,{fold}{speaker},f,{emotion},{heard},{shares[heard]}"
@@ -48,7 +61,7 @@ class Log:
 
     def names(self) -> dict[str, int]:
         """The table's rows by name, and how many cells each has."""
-        return {group.name: len(group.cells) for group in read_groups("t")}
+        return {group.name: len(group.cells) for group in read_groups("t", Config())}
 
 
 @pytest.fixture
@@ -56,14 +69,14 @@ def log(client: MlflowClient, tmp_path: Path) -> Log:
     return Log(client, tmp_path)
 
 
-def test_an_earlier_recipe_stays_until_newer_ones_ran_everywhere(log: Log) -> None:
+def test_a_recipe_stays_until_newer_ones_ran_everywhere(log: Log) -> None:
     for fold in (0, 1):
         log.cell("B", fold, "old")
     assert log.names() == {"B": 2}
     log.cell("B", 0, "new")
-    assert log.names() == {"B": 1, "B (earlier recipe)": 2}
+    assert log.names() == {"B": 1, "B (recipe 2)": 2}
     log.cell("B", 1, "newest")
-    assert log.names() == {"B": 1, "B (earlier recipe)": 1}, "the two together ran wherever the oldest did"
+    assert log.names() == {"B": 1, "B (recipe 2)": 1}, "the two together ran wherever the oldest did"
     log.cell("B", 0, "newest")
     assert log.names() == {"B": 2}
 
@@ -73,15 +86,15 @@ def test_recipes_are_mixed_in_equal_parts_where_all_ran_on_the_same_splits(log: 
         log.cell("B", fold, "old", seed=0, sure=0.9)
         log.cell("B", fold, "old", seed=1, sure=0.7)
     log.cell("B", 0, "new", seed=0, sure=0.6)
-    assert [(each.name, each.size, each.recipes) for each in ensembles_of(read_groups("t"))] == [
-        ("B (earlier recipe)", 2, 1)
+    assert [(each.name, each.size, each.recipes) for each in ensembles_of(read_groups("t", Config()))] == [
+        ("B (recipe 2)", 2, 1)
     ]
     log.cell("B", 1, "new", seed=0, sure=0.6)
-    seeds, recipes = ensembles_of(read_groups("t"))
+    seeds, recipes = ensembles_of(read_groups("t", Config()))
     assert (seeds.size, seeds.recipes, recipes.size, recipes.recipes) == (2, 1, 3, 2)
     assert seeds.test.probabilities.max(axis=1) == pytest.approx(0.8)
     assert recipes.test.probabilities.max(axis=1) == pytest.approx(0.7), "the two seeds together count as the one"
-    page = publish_results("t", tmp_path / "docs").read_text()
+    page = publish_results("t", tmp_path / "docs", Config()).read_text()
     rows = json.loads((tmp_path / "docs" / "results.json").read_text())
     assert [(row["members"], row["recipes"], row["recipe"]) for row in rows][-1] == (3, 2, "new, old")
     assert (rows[-1]["seeds"], len(rows[-1]["runs"]), len(rows[-1]["uar_per_seed"])) == ([0, 1], 6, 3)
@@ -92,7 +105,7 @@ def test_recipes_are_mixed_in_equal_parts_where_all_ran_on_the_same_splits(log: 
 def test_a_cell_that_runs_again_makes_its_recipe_the_newest(log: Log) -> None:
     for recipe in ("one", "other", "one"):
         log.cell("B", 0, recipe)
-    (group,) = read_groups("t")
+    (group,) = read_groups("t", Config())
     assert group.cells[0].run.tags["recipe"] == "one"
 
 
@@ -102,17 +115,49 @@ def test_each_recipe_is_compared_with_its_like_and_has_a_picture_of_its_own(log:
         log.cell("C", fold, "made", augmented_as="plain")
     log.cell("B", 0, "new", augmented_as="warped")
     log.cell("R", 0, "new", augmented_as="warped")
-    page = publish_results("t", tmp_path / "docs").read_text()
+    page = publish_results("t", tmp_path / "docs", Config()).read_text()
     compared = json.loads((tmp_path / "docs" / "results-comparisons.json").read_text())
-    known = [f"{name} of known speakers - {name}" for name in ("B", "B (earlier recipe)", "C", "R")]
-    assert [row["stages"] for row in compared] == ["C - B (earlier recipe)", "R - B", *known]
+    known = [f"{name} of known speakers - {name}" for name in ("B", "B (recipe 2)", "C", "R")]
+    assert [row["stages"] for row in compared] == ["C - B (recipe 2)", "R - B", *known]
     rows = json.loads((tmp_path / "docs" / "results.json").read_text())
-    assert [(row["stage"], row["earlier"], row["recipe"]) for row in rows] == [
+    assert [(row["stage"], row["other"], row["recipe"]) for row in rows] == [
         ("B", 0, "new"),
         ("B", 1, "old"),
         ("C", 0, "made"),
         ("R", 0, "new"),
     ]
-    assert "| a | B augmentation (earlier recipe) |" in page
+    assert "| a | B augmentation (recipe 2) |" in page
     pictures = {path.name for path in (tmp_path / "docs" / "results").glob("confusion-speaker-a-*.png")}
-    assert pictures == {f"confusion-speaker-a-{name}.png" for name in ("B", "B-earlier-recipe", "C", "R")}
+    assert pictures == {f"confusion-speaker-a-{name}.png" for name in ("B", "B-recipe-2", "C", "R")}
+
+
+def test_the_recipe_most_like_the_presets_comes_first_however_old_it_is(log: Log) -> None:
+    plain = {"front_end.n_fft": "1024", "training.epochs": "50"}
+    log.cell("B", 0, "the preset's", params=plain, seed=0)
+    log.cell("B", 0, "longer windows and training", params={"front_end.n_fft": "2048", "training.epochs": "60"}, seed=1)
+    log.cell("B", 0, "longer windows", params={**plain, "front_end.n_fft": "2048"}, seed=2)
+    assert [(group.name, group.cells[0].run.tags["recipe"]) for group in read_groups("t", Config())] == [
+        ("B", "the preset's"),
+        ("B (recipe 2)", "longer windows"),
+        ("B (recipe 3)", "longer windows and training"),
+    ]
+
+
+def test_the_page_says_what_sets_recipes_apart(log: Log, tmp_path: Path) -> None:
+    shared = {"front_end.n_fft": "1024", "front_end.hop_length": "256", "classifier.weights": "/here/a", "seed": "0"}
+    log.cell("A", 0, "none", params=shared)
+    log.cell("B", 0, "older than the setting", params={**shared, "augmentation.noise_std": "0.01"}, seed=0)
+    warped = {"augmentation.frequency_warp": "0.15", "augmentation.noise_std": "0.01", "classifier.weights": "/b"}
+    log.cell("B", 0, "warped", params=shared | warped, seed=1)
+    page = publish_results("t", tmp_path / "docs", Config()).read_text()
+    table = "| stage | augmentation.frequency_warp |\n| --- | --- |\n| A |  |\n| B | 0.0 |\n| B (recipe 2) | 0.15 |\n"
+    assert f"What they were not all trained by:\n\n{table}" in page
+    rows = json.loads((tmp_path / "docs" / "results.json").read_text())
+    assert {row["settings"]["front_end.n_fft"] for row in rows if row["recipes"] == 1} == {"1024"}
+    assert not [name for row in rows for name in row["settings"] if name in ("classifier.weights", "seed")]
+
+
+def test_where_all_were_trained_alike_nothing_sets_them_apart(log: Log, tmp_path: Path) -> None:
+    for letter in "AB":
+        log.cell(letter, 0, letter, params={"training.epochs": "5"})
+    assert "not all trained by" not in publish_results("t", tmp_path / "docs", Config()).read_text()
