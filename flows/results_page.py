@@ -160,7 +160,7 @@ def _figures_table(rows: Sequence[Row]) -> str:
         lines.append(f"Not all were augmented alike, and only those that were are compared: {'; '.join(augmented)}.")
     trained = [row for row in single if row["members"] == 1]
     if apart := recipes_table(trained, [letter_of(row) for row in trained]):
-        lines.append("What they were not all trained by:\n\n" + table_of(apart[0], apart[1:]))
+        lines.append("The settings in which they differ:\n\n" + table_of(apart[0], apart[1:]))
     return table + "\n" + "\n\n".join(lines) + "\n"
 
 

@@ -151,7 +151,7 @@ def test_the_page_says_what_sets_recipes_apart(log: Log, tmp_path: Path) -> None
     log.cell("B", 0, "warped", params=shared | warped, seed=1)
     page = publish_results("t", tmp_path / "docs", Config()).read_text()
     table = "| stage | augmentation.frequency_warp |\n| --- | --- |\n| A |  |\n| B | 0.0 |\n| B (recipe 2) | 0.15 |\n"
-    assert f"What they were not all trained by:\n\n{table}" in page
+    assert f"The settings in which they differ:\n\n{table}" in page
     rows = json.loads((tmp_path / "docs" / "results.json").read_text())
     assert {row["settings"]["front_end.n_fft"] for row in rows if row["recipes"] == 1} == {"1024"}
     assert not [name for row in rows for name in row["settings"] if name in ("classifier.weights", "seed")]
@@ -160,4 +160,4 @@ def test_the_page_says_what_sets_recipes_apart(log: Log, tmp_path: Path) -> None
 def test_where_all_were_trained_alike_nothing_sets_them_apart(log: Log, tmp_path: Path) -> None:
     for letter in "AB":
         log.cell(letter, 0, letter, params={"training.epochs": "5"})
-    assert "not all trained by" not in publish_results("t", tmp_path / "docs", Config()).read_text()
+    assert "settings in which" not in publish_results("t", tmp_path / "docs", Config()).read_text()
