@@ -5,10 +5,13 @@ one run wait for each other after each of the graph's nodes.
 """
 
 import asyncio
+import logging
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +19,8 @@ from numpy.typing import NDArray
 from serve.errors import BusyError, ServeError
 from serve.sessions import Session
 from serve.settings import Settings
+
+LOG = logging.getLogger(__name__)
 
 Observe = Callable[[str, float], None]
 
@@ -37,43 +42,46 @@ class _Waiting:
 
 
 class Batcher:
-    """Runs one classifier graph; its answers do not depend on what shares a batch."""
+    """Runs one classifier graph; its answers do not depend on what shares a batch.
+
+    A lane is a thread that takes batch after batch for as long as somebody waits. It does not ask the event loop for
+    the next one, which in a crowd has requests to read first.
+    """
 
     def __init__(self, session: Session, settings: Settings, *, hop_length: int, observe: Observe) -> None:
-        """Begins to open the graph; `start` begins to take waveforms off the queue."""
+        """Begins to open the graph."""
         self._session, self._settings, self._hop_length, self._observe = session, settings, hop_length, observe
-        self._queue: asyncio.Queue[_Waiting] = asyncio.Queue()
+        self._waiting: deque[_Waiting] = deque()
         self._lanes = max(1, min(session.threads, settings.max_batch // 2)) if session.device == "cpu" else 1
-        self._in_work = 0
+        self._changing = Lock()
+        """Held while somebody joins or leaves those who wait, or a lane begins or ends."""
+        self._busy = self._in_work = 0
         self._threads = ThreadPoolExecutor(self._lanes, thread_name_prefix="classifier")
         self._threads.submit(session.open)  # what fails is told by the first batch
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    def start(self) -> None:
-        """Begin; belongs to the running event loop."""
-        self._queue = asyncio.Queue()
-        self._tasks = {asyncio.create_task(self._work()) for _ in range(self._lanes)}
 
     async def stop(self) -> None:
         """Stop taking waveforms; those that wait are refused."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._tasks.clear()
-        while not self._queue.empty():
-            _fail([self._queue.get_nowait()], ServeError("the server is stopping"))
+        with self._changing:
+            left = list(self._waiting)
+            self._waiting.clear()
+        _answer(left, ServeError("the server is stopping"))
         await asyncio.to_thread(self._threads.shutdown)  # a batch that nobody waits for may still run
 
     async def score(self, waveforms: list[NDArray[np.float32]], *, refuse: bool = True) -> list[Scored]:
         """Each waveform's scores. With `refuse`, BusyError when they do not all fit into the queue."""
-        room = self._settings.queue_size - self._queue.qsize()
-        if refuse and len(waveforms) > room and (self._queue.qsize() or len(waveforms) > self._most_windows()):
-            raise BusyError(f"{self._queue.qsize()} windows wait already; try again in a moment")
+        queued = len(self._waiting)
+        room = self._settings.queue_size - queued
+        if refuse and len(waveforms) > room and (queued or len(waveforms) > self._most_windows()):
+            raise BusyError(f"{queued} windows wait already; try again in a moment")
         loop = asyncio.get_running_loop()
         waiting = [_Waiting(waveform, loop.create_future()) for waveform in waveforms]
-        for one in waiting:
-            self._queue.put_nowait(one)
-        self._observe("queue_depth", self._queue.qsize())
+        with self._changing:
+            self._waiting.extend(waiting)
+            fresh = min(len(waiting), self._lanes - self._busy)
+            self._busy += fresh
+        for _ in range(fresh):
+            self._threads.submit(self._work, loop)
+        self._observe("queue_depth", len(self._waiting))
         try:
             return list(await asyncio.gather(*(one.answer for one in waiting)))
         finally:
@@ -84,49 +92,46 @@ class Batcher:
         """What one recording may ask for on an idle server, whatever the queue's length."""
         return max(self._settings.queue_size, 2 * int(self._settings.max_duration_s))
 
-    async def _work(self) -> None:
-        """One lane: take batches off the queue for ever."""
-        loop = asyncio.get_running_loop()
-        while True:
-            batch = await self._next_batch()
-            self._observe("queue_depth", self._queue.qsize())
-            self._observe("batch_size", len(batch))
-            self._in_work += len(batch)
-            waveforms = [one.waveform for one in batch]
+    def _work(self, loop: asyncio.AbstractEventLoop) -> None:
+        """One lane, until nobody waits any more."""
+        while batch := self._next_batch():
+            scored: list[Scored] | Exception
             try:
-                scored = await loop.run_in_executor(self._threads, self._run, waveforms, self._threads_of_a_run())
+                scored = self._run([one.waveform for one in batch], self._threads_of_a_run())
             except ServeError as error:
-                _fail(batch, error)
-                continue
-            except asyncio.CancelledError:
-                _fail(batch, ServeError("the server is stopping"))
-                raise
-            finally:
+                scored = error
+            except Exception as error:  # the lane goes on for others
+                LOG.exception("a batch failed unexpectedly")
+                scored = error
+            with self._changing:
                 self._in_work -= len(batch)
-            for one, result in zip(batch, scored, strict=True):
-                if not one.answer.done():
-                    one.answer.set_result(result)
+            loop.call_soon_threadsafe(_answer, batch, scored)
 
-    async def _next_batch(self) -> list[_Waiting]:
-        """The first that waits and all who wait with it; those who have left are passed over.
+    def _next_batch(self) -> list[_Waiting]:
+        """The first that waits and those who wait with it; none ends the lane. Who has left is passed over.
 
         Nobody is kept waiting for company: whoever comes while the graph runs is the next batch.
         """
         batch: list[_Waiting] = []
-        most = self._settings.max_batch // self._lanes
-        while not batch or (len(batch) < most and not self._queue.empty()):
-            one = await self._queue.get()
-            if not one.answer.done():
-                batch.append(one)
+        with self._changing:
+            while self._waiting and len(batch) < self._settings.max_batch // self._lanes:
+                one = self._waiting.popleft()
+                if not one.answer.done():
+                    batch.append(one)
+            self._in_work += len(batch)
+            if not batch:
+                self._busy -= 1
         return batch
 
     def _threads_of_a_run(self) -> int:
         """All of them, or a lane's share where there is work for each lane."""
-        crowded = self._in_work + self._queue.qsize() >= self._lanes
+        crowded = self._in_work + len(self._waiting) >= self._lanes
         return self._session.threads // self._lanes if crowded else self._session.threads
 
     def _run(self, waveforms: list[NDArray[np.float32]], threads: int) -> list[Scored]:
         """One call of the graph: shorter waveforms are padded, and the graph is told their lengths."""
+        self._observe("queue_depth", len(self._waiting))
+        self._observe("batch_size", len(waveforms))
         batch, lengths = padded(waveforms)
         began = time.perf_counter()
         outputs = ["log_mel", "probabilities"]
@@ -148,8 +153,12 @@ def padded(waveforms: Sequence[NDArray[np.float32]]) -> tuple[NDArray[np.float32
     return batch, lengths
 
 
-def _fail(batch: list[_Waiting], error: ServeError) -> None:
-    """Tell everyone in a batch that it failed."""
-    for one in batch:
-        if not one.answer.done():
-            one.answer.set_exception(error)
+def _answer(batch: Sequence[_Waiting], scored: Sequence[Scored] | Exception) -> None:
+    """Give everyone in a batch who still waits their scores, or the reason why there are none."""
+    for place, one in enumerate(batch):
+        if one.answer.done():
+            continue
+        if isinstance(scored, Exception):
+            one.answer.set_exception(scored)
+        else:
+            one.answer.set_result(scored[place])

@@ -27,8 +27,7 @@ class Classifier:
         self._batcher = Batcher(session, settings, hop_length=self._front_end.hop_length, observe=observe)
 
     async def start(self) -> None:
-        """Begin, and run the graph once."""
-        self._batcher.start()
+        """Run the graph once."""
         await self._batcher.score([np.zeros(self._front_end.sample_rate_hz, dtype=np.float32)])
 
     async def stop(self) -> None:
