@@ -8,7 +8,7 @@ from pathlib import Path
 
 from flows.finished import FinishedRun, fetch_file, finished_runs
 from flows.results_page import KNOWN, recipe_name
-from flows.results_recipes import distance, settings_in
+from flows.results_recipes import Settings, distance, settings_in
 from sermodels.config import Config
 from sermodels.predictions import Predictions, adapted, averaged, joined, read_predictions
 
@@ -153,11 +153,9 @@ def read_groups(table: str, config: Config) -> list[Group]:
             cells = found.setdefault(row, {}).setdefault(run.tags["recipe"], {})
             cells.setdefault((run.tags["split"], run.tags["seed"]), run)
     return [
-        Group(*row, tuple(_read(cells[place]) for place in sorted(cells)), other=place)
+        Group(*row, tuple(_read(cells[place]) for place in sorted(cells)), other=others)
         for row in sorted(found)
-        for place, cells in enumerate(
-            sorted(_not_covered(found[row].values()), key=lambda cells: distance(next(iter(cells.values())), wanted))
-        )
+        for others, cells in enumerate(_most_like(wanted, _not_covered(found[row].values())))
     ]
 
 
@@ -170,6 +168,11 @@ def _not_covered(recipes: Iterable[Runs]) -> list[Runs]:
             kept.append(cells)
         covered |= cells.keys()
     return kept
+
+
+def _most_like(wanted: Settings, recipes: Iterable[Runs]) -> list[Runs]:
+    """The recipes in order of how little they differ from what is wanted; those alike stay in their order."""
+    return sorted(recipes, key=lambda cells: distance(next(iter(cells.values())), wanted))
 
 
 def _read(run: FinishedRun) -> Cell:

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from flows.results_pairs import gain_in_words, p_in_words
-from flows.results_recipes import recipes_table
+from flows.results_recipes import differing
 from sermodels.evaluation import confusion
 from sermodels.files import write_json, write_text
 from sermodels.plots import confusion_picture, interval_picture, save_figure
@@ -159,9 +159,16 @@ def _figures_table(rows: Sequence[Row]) -> str:
     if len(augmented) > 1:
         lines.append(f"Not all were augmented alike, and only those that were are compared: {'; '.join(augmented)}.")
     trained = [row for row in single if row["members"] == 1]
-    if apart := recipes_table(trained, [letter_of(row) for row in trained]):
-        lines.append("The settings in which they differ:\n\n" + table_of(apart[0], apart[1:]))
+    if names := differing([row["settings"] for row in trained]):
+        lines.append("The settings in which they differ:\n\n" + _settings_table(trained, names))
     return table + "\n" + "\n\n".join(lines) + "\n"
+
+
+def _settings_table(rows: Sequence[Row], names: Sequence[str]) -> str:
+    """These settings of each row; nothing where its stage has no such setting."""
+    return table_of(
+        ("stage", *names), [(letter_of(row), *(row["settings"].get(name, "") for name in names)) for row in rows]
+    )
 
 
 def _stages_by(rows: Sequence[Row], *names: str) -> dict[tuple[str, ...], str]:

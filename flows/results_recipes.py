@@ -1,7 +1,6 @@
-"""How a row of the results was trained: the settings that its runs note, and a table of those that set rows apart."""
+"""How a row of the results was trained: the settings that its runs note, and which of them set rows apart."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from flows.finished import FinishedRun
 from sermodels.config import Config
@@ -42,14 +41,3 @@ def differing(settings: Sequence[Settings]) -> list[str]:
     """The names that not all who have them set alike, in their order."""
     names = dict.fromkeys(name for each in settings for name in each)
     return [name for name in names if len({each[name] for each in settings if name in each}) > 1]
-
-
-def recipes_table(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[tuple[str, ...]]:
-    """Head and rows of a table: of each row, called by `names`, what is not set alike in all of them; or nothing."""
-    columns = differing([row["settings"] for row in rows])
-    if not columns:
-        return []
-    cells = [
-        (name, *(row["settings"].get(column, "") for column in columns)) for name, row in zip(names, rows, strict=True)
-    ]
-    return [("stage", *columns), *cells]
