@@ -93,7 +93,7 @@ def row_of(group: Group) -> dict[str, Any]:
         "stage": group.letter,
         "members": group.size,
         "recipes": group.recipes,
-        "other": group.other,
+        "recipe_number": group.recipe_number,
         **{name: _tags(group, name) for name in ("backbone", "weights", "recipe")},
         "common_recipe": group.common_recipe,
         "augmented_as": group.augmented_as,
@@ -158,8 +158,8 @@ def comparisons_of(groups: Sequence[Group], heard: Sequence[Group]) -> list[dict
         for one, other in product(groups, groups)
         if (one.letter, other.letter) == letters and one.row == other.row == row and _alike(one, other)
     ]
-    strangers = {(group.corpora, group.letter, group.other): group for group in groups if group.protocol == "speaker"}
-    pairs += [(one, strangers[one.corpora, one.letter, one.other]) for one in heard if not one.members]
+    strangers = {(group.corpora, group.name): group for group in groups if group.protocol == "speaker"}
+    pairs += [(one, strangers[one.corpora, one.name]) for one in heard if not one.members]
     shared = [sorted({c.place for c in one.cells} & {c.place for c in other.cells}) for one, other in pairs]
     found = [_compare(one, other, places) for (one, other), places in zip(pairs, shared, strict=True) if places]
     for name in ("permutation_p", "mcnemar_p"):

@@ -20,7 +20,7 @@ WAYS: dict[str, tuple[str, dict[str, Any]]] = {
     "speaker": ("its speaker known", {"to": "speaker"}),
 }
 """What is known of a clip besides itself: a heading, and how `adapted` is told."""
-KEPT = ("protocol", "corpora", "stage", "members", "recipes", "other", "backbone", "recipe", "folds")
+KEPT = ("protocol", "corpora", "stage", "members", "recipes", "recipe_number", "backbone", "recipe", "folds")
 PICTURE = "adapted.png"
 HEAD = """## What the other recordings of a corpus tell
 

@@ -41,8 +41,8 @@ class Group:
     cells: tuple[Cell, ...]
     members: tuple[Cell, ...] = ()
     """Of an ensemble, whose cells have the mean of their probabilities: the cells of all seeds, and of all recipes."""
-    other: int = 0
-    """How many recipes of the row come before it: they are nearer to the preset's, or newer."""
+    recipe_number: int = 1
+    """Its recipe's place among those of the row, of which the first is nearest to the preset's; then the newest."""
     recipes: int = 1
     """How many recipes an ensemble is the mean of."""
 
@@ -54,7 +54,7 @@ class Group:
     @property
     def name(self) -> str:
         """The stage's letter, and which recipe it is if not the first."""
-        return self.letter + recipe_name(self.other)
+        return self.letter + recipe_name(self.recipe_number)
 
     @cached_property
     def test(self) -> Predictions:
@@ -153,9 +153,9 @@ def read_groups(table: str, config: Config) -> list[Group]:
             cells = found.setdefault(row, {}).setdefault(run.tags["recipe"], {})
             cells.setdefault((run.tags["split"], run.tags["seed"]), run)
     return [
-        Group(*row, tuple(_read(cells[place]) for place in sorted(cells)), other=others)
+        Group(*row, tuple(_read(cells[place]) for place in sorted(cells)), recipe_number=number)
         for row in sorted(found)
-        for others, cells in enumerate(_most_like(wanted, _not_covered(found[row].values())))
+        for number, cells in enumerate(_most_like(wanted, _not_covered(found[row].values())), start=1)
     ]
 
 

@@ -118,7 +118,7 @@ def letter_of(row: Row) -> str:
     """The stage's letter, how many classifiers an ensemble is the mean of, and which recipe it is if not the first."""
     several = f"x{row['members']}" if row["members"] > 1 else ""
     recipes = f" of {row['recipes']} recipes" if row["recipes"] > 1 else ""
-    return str(row["stage"]) + several + recipes + recipe_name(row["other"])
+    return str(row["stage"]) + several + recipes + recipe_name(row["recipe_number"])
 
 
 def stage_of(row: Row) -> str:
@@ -126,12 +126,12 @@ def stage_of(row: Row) -> str:
     several = f", mean of {row['members']} seeds" if row["members"] > 1 else ""
     if row["recipes"] > 1:
         several = f", mean of {row['recipes']} recipes, {row['members']} classifiers"
-    return STAGES[row["stage"]] + several + recipe_name(row["other"])
+    return STAGES[row["stage"]] + several + recipe_name(row["recipe_number"])
 
 
-def recipe_name(other: int) -> str:
-    """What a stage's name says of a recipe before which there are so many others."""
-    return f" (recipe {other + 1})" if other else ""
+def recipe_name(number: int) -> str:
+    """What a stage's name says of its recipe, if that is not the row's first."""
+    return f" (recipe {number})" if number > 1 else ""
 
 
 def headline_of(test: Predictions) -> dict[str, float]:

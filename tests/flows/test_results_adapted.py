@@ -24,7 +24,7 @@ def heard_as_sad(seed: int, labels: tuple[str, ...] = LABELS) -> Predictions:
 
 
 def row_of(protocol: str, cells: list[Predictions]) -> dict[str, object]:
-    named = {"protocol": protocol, "corpora": "a", "stage": "B", "members": 1, "recipes": 1, "other": 0}
+    named = {"protocol": protocol, "corpora": "a", "stage": "B", "members": 1, "recipes": 1, "recipe_number": 1}
     return {**named, "backbone": "resnet18", "recipe": "r", "folds": ["fold 0", "fold 1"], **headline_of(joined(cells))}
 
 

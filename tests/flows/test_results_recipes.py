@@ -120,11 +120,11 @@ def test_each_recipe_is_compared_with_its_like_and_has_a_picture_of_its_own(log:
     known = [f"{name} of known speakers - {name}" for name in ("B", "B (recipe 2)", "C", "R")]
     assert [row["stages"] for row in compared] == ["C - B (recipe 2)", "R - B", *known]
     rows = json.loads((tmp_path / "docs" / "results.json").read_text())
-    assert [(row["stage"], row["other"], row["recipe"]) for row in rows] == [
-        ("B", 0, "new"),
-        ("B", 1, "old"),
-        ("C", 0, "made"),
-        ("R", 0, "new"),
+    assert [(row["stage"], row["recipe_number"], row["recipe"]) for row in rows] == [
+        ("B", 1, "new"),
+        ("B", 2, "old"),
+        ("C", 1, "made"),
+        ("R", 1, "new"),
     ]
     assert "| a | B augmentation (recipe 2) |" in page
     pictures = {path.name for path in (tmp_path / "docs" / "results").glob("confusion-speaker-a-*.png")}
