@@ -1,6 +1,8 @@
 """Damaged, hostile and undownloadable weights: refused with the remedy, and nothing in them is run."""
 
 import os
+import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -76,14 +78,16 @@ def test_a_pickled_object_is_refused_and_not_run(tmp_path: Path, zipped: bool) -
 
 
 @pytest.fixture
-def cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Where torchvision would keep ResNet18's ImageNet weights, on a machine without a network."""
+    urllib.request.install_opener(None)  # urllib reads the proxies once, and keeps them for the whole process
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    return tmp_path / "hub" / "checkpoints" / Path(get_model_weights("resnet18")["IMAGENET1K_V1"].url).name
+    yield tmp_path / "hub" / "checkpoints" / Path(get_model_weights("resnet18")["IMAGENET1K_V1"].url).name
+    urllib.request.install_opener(None)
 
 
 def test_without_a_network_the_error_says_which_file_goes_where(cached: Path) -> None:
