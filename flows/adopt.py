@@ -1,6 +1,5 @@
 """Cells of the table that another machine computed, logged as the runs that they would have been here."""
 
-import tarfile
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +9,7 @@ from flows import tracking
 from flows.finished import COMPUTED_TAG, finished_runs
 from flows.tasks import log_stage, stage_tags
 from flows.tracking import Run
-from sermodels.cells.packing import CELLS
+from sermodels.cells.packing import CELLS, unpack
 from sermodels.config import Config
 from sermodels.errors import StorageError
 from sermodels.files import read_json, sha256_of_file
@@ -33,7 +32,7 @@ def adopt(archive: Path, table: str) -> tuple[int, int]:
     }
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        _unpack(archive, folder)
+        unpack(archive, folder)
         cells = [_cell(read_json(path), folder) for path in sorted((folder / CELLS).glob("*.json"))]
         for _, result in cells:
             _check(result, archive)
@@ -44,17 +43,6 @@ def adopt(archive: Path, table: str) -> tuple[int, int]:
                 for record, result in fresh:
                     _log(record, result, folder, parent, table)
     return len(cells), len(fresh)
-
-
-def _unpack(archive: Path, folder: Path) -> None:
-    """The archive's files below the folder."""
-    try:
-        with tarfile.open(archive) as tar:
-            tar.extractall(folder, filter="data")
-    except (OSError, tarfile.TarError, EOFError) as error:
-        raise StorageError(f"{archive}: not an archive of `python -m sermodels.cells pack` ({error})") from error
-    if not (folder / CELLS).is_dir():
-        raise StorageError(f"{archive}: holds no cells; make it by `python -m sermodels.cells pack`")
 
 
 def _cell(record: Record, folder: Path) -> tuple[Record, StageResult]:

@@ -14,7 +14,7 @@ from flows.finished import FinishedRun
 from flows.results import comparisons_of, publish_results
 from flows.results_groups import Cell, Group
 from flows.tasks import augmentation_digest, common_digest, recipe_digest
-from sermodels.cells.packing import CELLS, pack
+from sermodels.cells.packing import CELLS, pack, unpack
 from sermodels.cells.running import Unit, run_unit, units_of
 from sermodels.config import Config
 from sermodels.errors import StorageError
@@ -146,8 +146,7 @@ def test_an_archive_that_was_changed_is_refused(archive: Path, tmp_path: Path) -
 
 def _opened(archive: Path, folder: Path) -> Path:
     """The files of an archive."""
-    with tarfile.open(archive) as tar:
-        tar.extractall(folder, filter="data")
+    unpack(archive, folder)
     return folder
 
 
@@ -165,6 +164,46 @@ def test_what_is_no_archive_is_refused(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "cells.tar.xz").write_bytes(content)
     with pytest.raises(StorageError, match=r"cells\.tar\.xz: not an archive of `python -m sermodels\.cells pack`"):
         adopt(tmp_path / "cells.tar.xz", "tiny")
+
+
+def test_a_damaged_archive_is_refused(archive: Path, tmp_path: Path) -> None:
+    content = archive.read_bytes()
+    middle = len(content) // 2
+    for number, damaged in enumerate((content[:middle], content[:middle] + bytes(64) + content[middle + 64 :])):
+        (tmp_path / f"{number}.tar.xz").write_bytes(damaged)
+        with pytest.raises(StorageError, match=rf"{number}\.tar\.xz: not an archive of"):
+            unpack(tmp_path / f"{number}.tar.xz", tmp_path / f"open-{number}")
+
+
+@pytest.mark.parametrize("name", ["../outside.json", "cells/../../outside.json", "/outside.json"])
+def test_an_archive_writes_nothing_outside_its_folder(name: str, tmp_path: Path) -> None:
+    evil = tarfile.TarInfo(str(tmp_path) + name if name.startswith("/") else name)
+    _refused(evil, tmp_path, match="not a file of its own folder")
+    assert not list(tmp_path.rglob("outside.json"))
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE])
+def test_an_archive_makes_no_links_and_devices(kind: bytes, tmp_path: Path) -> None:
+    evil = tarfile.TarInfo("cells/link.json")
+    evil.type, evil.linkname = kind, "/etc/passwd"
+    _refused(evil, tmp_path, match=r"cells/link\.json is not a file of its own folder")
+    assert not (tmp_path / "open" / "cells").exists()
+
+
+def _refused(member: tarfile.TarInfo, tmp_path: Path, *, match: str) -> None:
+    """An archive of this member alone is refused."""
+    with tarfile.open(tmp_path / "evil.tar.xz", "w:xz") as tar:
+        tar.addfile(member)
+    with pytest.raises(StorageError, match=match):
+        unpack(tmp_path / "evil.tar.xz", tmp_path / "open")
+
+
+def test_unpacked_files_keep_their_times(archive: Path, tmp_path: Path) -> None:
+    opened = _opened(archive, tmp_path / "open")
+    with tarfile.open(archive) as tar:
+        assert {member.name: int(member.mtime) for member in tar if member.isfile()} == {
+            str(path.relative_to(opened)): int(path.stat().st_mtime) for path in opened.rglob("*") if path.is_file()
+        }
 
 
 @pytest.mark.usefixtures("client")
