@@ -1,6 +1,5 @@
 """Runs in MLflow that have ended: found by their tags, and what they left."""
 
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,7 +30,7 @@ class FinishedRun:
 
 def finished_runs(tags: Mapping[str, str]) -> list[FinishedRun]:
     """The experiment's finished runs with these tags, the newest first."""
-    experiment = mlflow.get_experiment_by_name(os.environ.get("MLFLOW_EXPERIMENT_NAME", tracking.EXPERIMENT))
+    experiment = mlflow.get_experiment_by_name(tracking.experiment_name())
     if experiment is None:
         return []
     query = " and ".join(["attributes.status = 'FINISHED'", *(f"tags.`{key}` = '{tags[key]}'" for key in tags)])

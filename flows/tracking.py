@@ -133,7 +133,12 @@ def _experiment() -> Experiment:
     """The experiment of the runs, which exists now."""
     if adopted := os.environ.get("MLFLOW_RUN_ID"):
         return mlflow.set_experiment(experiment_id=mlflow.get_run(adopted).info.experiment_id)
-    return mlflow.set_experiment(os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT))
+    return mlflow.set_experiment(experiment_name())
+
+
+def experiment_name() -> str:
+    """The experiment that runs belong to, unless one is adopted: MLflow's own variable names another."""
+    return os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
 
 
 def experiment_id() -> str:
