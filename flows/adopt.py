@@ -70,7 +70,7 @@ def _log(record: Record, result: StageResult, folder: Path, parent: Run, table: 
     tags = stage_tags(context, result.name, letter) | {"table": table, "device": record["device"]}
     tags[COMPUTED_TAG] = _computed(result)
     if letter:
-        tags |= {"backbone": config.classifier.backbone, "weights": result.read("figures.json")["weights"]}
+        tags["weights"] = result.read("figures.json")["weights"]
     name = f"{result.name}, {context.split().name}, seed {config.seed}"
     with tracking.open_run(name, tags=tags, parent=parent) as run:
         if (result.folder / "history.json").exists():

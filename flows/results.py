@@ -10,7 +10,7 @@ import numpy as np
 from flows import tracking
 from flows.registry import RegistryError
 from flows.results_adapted import adapted_rows, adapted_section
-from flows.results_groups import Group, ensembles_of, heard_before, read_groups
+from flows.results_groups import WITH_FUNCTIONALS, Group, ensembles_of, heard_before, read_groups
 from flows.results_known import known_rows, known_section
 from flows.results_page import KNOWN, Row, headline_of, stage_of, title_of, write_results
 from flows.results_pairs import adjust, gain_of
@@ -42,7 +42,8 @@ def publish_results(table: str, docs: Path, config: Config) -> Path:
         raise RegistryError(
             f"{tracking.shown_uri()}: no finished cell of table {table}; run: python -m flows table --preset {table}"
         )
-    shown = [*groups, *ensembles_of(groups)]
+    ensembles = ensembles_of(groups)
+    shown = [*groups, *ensembles]
     heard = [heard_before(group) for group in shown if group.protocol == "speaker"]
     shown += heard
     rows = [row_of(group) for group in shown]
@@ -50,7 +51,7 @@ def publish_results(table: str, docs: Path, config: Config) -> Path:
     tests = {title_of(row): group.test for row, group in pairs}
     more = [*_of_known_speakers(pairs, docs), *_of_known_corpora(pairs, docs), *_of_synthetic_clips(table, docs)]
     command = f"python -m flows results --preset {table}"
-    write_results(docs, rows, comparisons_of(groups, heard), tests, command=command, more=more)
+    write_results(docs, rows, comparisons_of(groups, heard, ensembles), tests, command=command, more=more)
     return docs / "results.md"
 
 
@@ -145,8 +146,12 @@ def calibration_of(group: Group) -> dict[str, float]:
     }
 
 
-def comparisons_of(groups: Sequence[Group], heard: Sequence[Group]) -> list[dict[str, Any]]:
+def comparisons_of(
+    groups: Sequence[Group], heard: Sequence[Group], ensembles: Sequence[Group] = ()
+) -> list[dict[str, Any]]:
     """Stages against each other, and known speakers against strangers, on the splits and seeds that both have.
+
+    Of ensembles, those with stage F against the same without it.
 
     Stages that were trained otherwise, such as for more epochs, or augmented otherwise, are not compared. P-values are
     adjusted over all pairs.
@@ -160,6 +165,12 @@ def comparisons_of(groups: Sequence[Group], heard: Sequence[Group]) -> list[dict
     ]
     strangers = {(group.corpora, group.name): group for group in groups if group.protocol == "speaker"}
     pairs += [(one, strangers[one.corpora, one.name]) for one in heard if not one.members]
+    pairs += [
+        (one, other)
+        for one, other in product(ensembles, ensembles)
+        if (one.letter, other.letter, one.recipes - other.recipes) == (WITH_FUNCTIONALS, "R", 1)
+        and one.row == other.row
+    ]
     shared = [sorted({c.place for c in one.cells} & {c.place for c in other.cells}) for one, other in pairs]
     found = [_compare(one, other, places) for (one, other), places in zip(pairs, shared, strict=True) if places]
     for name in ("permutation_p", "mcnemar_p"):
@@ -181,7 +192,7 @@ def _compare(first: Group, second: Group, places: list[tuple[str, str]]) -> dict
         "corpora": second.corpora,
         "stages": f"{first.name}{' of known speakers' if first.protocol == KNOWN else ''} - {second.name}",
         "folds": sorted({split for split, _ in places}),
-        "seeds": sorted({int(seed) for _, seed in places}),
+        "seeds": [int(seed) for seed in second.seeds] if second.members else sorted({int(seed) for _, seed in places}),
         **gain_of(one, other),
         "mcnemar_p": mcnemar_p(one, other),
     }

@@ -11,10 +11,15 @@ from flows.results_page import KNOWN, recipe_name
 from flows.results_recipes import Settings, distance, settings_in
 from sermodels.config import Config
 from sermodels.predictions import Predictions, adapted, averaged, joined, read_predictions
+from sermodels.stages.functionals import LETTER as FUNCTIONALS
 
 PARTS = ("development", "test")
 Runs = dict[tuple[str, str], FinishedRun]
 """Runs of one row and recipe by split and seed."""
+
+
+WITH_FUNCTIONALS = f"R+{FUNCTIONALS}"
+"""The letter of R's recipes and stage F in equal parts."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +58,9 @@ class Group:
 
     @property
     def name(self) -> str:
-        """The stage's letter, and which recipe it is if not the first."""
-        return self.letter + recipe_name(self.recipe_number)
+        """The stage's letter, of how many recipes an ensemble is, and which recipe it is if not the first."""
+        recipes = f" of {self.recipes} recipes" if self.recipes > 1 else ""
+        return self.letter + recipes + recipe_name(self.recipe_number)
 
     @cached_property
     def test(self) -> Predictions:
@@ -98,11 +104,15 @@ class Group:
 
 
 def ensembles_of(groups: Sequence[Group]) -> list[Group]:
-    """The means of the seeds' classifiers, and of the recipes' where a row has several."""
+    """The means of the seeds' classifiers, of the recipes' where a row has several, and of R's with stage F."""
     means = [_mean_of_seeds(group) for group in groups]
     recipes: dict[tuple[str, str, str], list[Group]] = {}
     for group, mean in zip(groups, means, strict=True):
         recipes.setdefault((*group.row, group.letter), []).append(mean or group)
+    for protocol, corpora, letter in list(recipes):
+        if letter == "R" and (without_network := recipes.get((protocol, corpora, FUNCTIONALS))):
+            joined_by = [replace(each, letter=WITH_FUNCTIONALS) for each in recipes[protocol, corpora, letter]]
+            recipes[protocol, corpora, WITH_FUNCTIONALS] = [*joined_by, *without_network]
     return [group for group in (*means, *map(_mean_of_recipes, recipes.values())) if group]
 
 
@@ -115,12 +125,17 @@ def _mean_of_seeds(group: Group) -> Group | None:
 
 
 def _mean_of_recipes(wholes: Sequence[Group]) -> Group | None:
-    """Several recipes in equal parts, each the mean of its seeds, if all of them ran on the same splits."""
-    if len(wholes) < 2 or any([cell.run.tags["split"] for cell in each.cells] != wholes[0].splits for each in wholes):
+    """Several recipes in equal parts, each the mean of its seeds, if all of them ran on the same splits and clips."""
+    if len(wholes) < 2 or any(_clips_of(each) != _clips_of(wholes[0]) for each in wholes):
         return None
     cells = tuple(_mean(several) for several in zip(*(whole.cells for whole in wholes), strict=True))
     members = tuple(cell for whole in wholes for cell in whole.classifiers)
     return replace(wholes[0], cells=cells, members=members, recipes=len(wholes))
+
+
+def _clips_of(whole: Group) -> list[tuple[str, *tuple[tuple[str, ...], ...]]]:
+    """Each cell's split, and the clips of its parts."""
+    return [(cell.run.tags["split"], *(getattr(cell, part).identifiers for part in PARTS)) for cell in whole.cells]
 
 
 def _mean(several: Sequence[Cell]) -> Cell:

@@ -15,6 +15,7 @@ from sermodels.evaluation import confusion
 from sermodels.files import write_json, write_text
 from sermodels.plots import confusion_picture, interval_picture, save_figure
 from sermodels.predictions import Predictions
+from sermodels.stages.functionals import LETTER as FUNCTIONALS
 from sermodels.statistics import accuracy, bounded, interval, with_bounds
 
 Row = Mapping[str, Any]
@@ -38,6 +39,8 @@ STAGES = {
     "C": "C real + synthetic",
     "D": "D oversampling",
     "R": "R = B, refitted",
+    "F": "F functionals, no network",
+    "R+F": "R and F",
 }
 HEAD = """# Results
 
@@ -151,7 +154,7 @@ def _figures_table(rows: Sequence[Row]) -> str:
         f"Started from, {backbone} ({stages}): {weights}."
         for (backbone, weights), stages in _stages_by(rows, "backbone", "weights").items()
     ]
-    single = [row for row in rows if row["recipes"] == 1]
+    single = [row for row in rows if row["recipes"] == 1 and row["stage"] != FUNCTIONALS]  # which has no settings
     alike = _stages_by(single, "common_recipe").values()
     if len(alike) > 1:
         lines.append(f"Not all were trained alike, and only those that were are compared: {'; '.join(alike)}.")

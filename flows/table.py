@@ -14,6 +14,7 @@ from flows.tasks import (
     classifier_task,
     diffusion_task,
     embedding_task,
+    functionals_task,
     splitting_task,
     synthesis_part_task,
     synthesis_task,
@@ -23,6 +24,7 @@ from sermodels.config import Config
 from sermodels.plan import BY_LETTER, TablePlan, with_needed
 from sermodels.presets import flatten
 from sermodels.stages.context import RunContext
+from sermodels.stages.functionals import LETTER as FUNCTIONALS
 from sermodels.store import StageResult
 
 ONE_AFTER_THE_OTHER: TaskRunner[PrefectFuture[Any]] = cast(Any, ThreadPoolTaskRunner(max_workers=1))
@@ -44,11 +46,16 @@ def table(config: Config, plan: TablePlan, workspace: Path, preset: str, workers
             for one in plan.configs(config)
             for path in splitting_task(one, workspace, prepared, parent)
             if plan.wants((context := RunContext(one, workspace, prepared, path)).split())
-            for future in submit_cell(context, parent, plan.stages, preset, workers)
+            for future in submit_cell(context, parent, _stages(plan, one, config), preset, workers)
         ]
         wait(cells)
         for future in cells:
             future.result()  # raises what failed
+
+
+def _stages(plan: TablePlan, one: Config, first: Config) -> str:
+    """The letters to run with one of the plan's configs."""
+    return plan.stages if plan.has_functionals(one, first) else plan.stages.replace(FUNCTIONALS, "")
 
 
 def submit_cell(context: RunContext, parent: Run, stages: str, preset: str, workers: int) -> list[PrefectFuture[Any]]:
@@ -66,6 +73,10 @@ def submit_cell(context: RunContext, parent: Run, stages: str, preset: str, work
     futures = {letter: classify(letter) for letter in "ABD" if letter in needed}
     if "R" in stages:
         futures["R"] = classify("R", futures["B"])
+    if FUNCTIONALS in stages:
+        name = "functionals" + suffix
+        named = functionals_task.with_options(task_run_name=name)
+        futures[FUNCTIONALS] = named.submit(context, parent, name, tags=tags)
     if "C" not in stages:
         return list(futures.values())
     judge, embedder = awaited(futures["A"]), awaited(futures["B"])

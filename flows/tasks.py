@@ -26,6 +26,8 @@ from sermodels.stages.context import RunContext, read_utterances, utterance_json
 from sermodels.stages.diffusion import DENOISER_FILE, run_diffusion
 from sermodels.stages.editing import run_editing
 from sermodels.stages.embedding import run_embedding
+from sermodels.stages.functionals import BACKBONE, NAME, run_functionals
+from sermodels.stages.functionals import LETTER as FUNCTIONALS
 from sermodels.stages.synthesis import draw_part, run_synthesis
 from sermodels.store import StageResult
 
@@ -64,7 +66,9 @@ def epoch_reporter(run: Run, epochs: int, description: str) -> Callable[[Mapping
 def stage_tags(context: RunContext, stage: str, letter: str = "") -> dict[str, str]:
     """Tags by which the stage's run is found."""
     split, config = context.split(), context.config
+    backbone = {"": "", FUNCTIONALS: BACKBONE}.get(letter, config.classifier.backbone)
     return {
+        **({"backbone": backbone} if backbone else {}),
         "stage": stage,
         "letter": letter,
         "protocol": split.protocol,
@@ -73,7 +77,7 @@ def stage_tags(context: RunContext, stage: str, letter: str = "") -> dict[str, s
         "corpora": ", ".join([*config.corpus.names, *config.corpus.manifests]),
         "recipe": recipe_digest(config, letter),
         "common_recipe": common_digest(config),
-        "augmented_as": "" if letter in ("", "A") else augmentation_digest(config),
+        "augmented_as": "" if letter in ("", "A", FUNCTIONALS) else augmentation_digest(config),
     }
 
 
@@ -91,8 +95,12 @@ def augmentation_digest(config: Config) -> str:
 
 def recipe_digest(config: Config, letter: str) -> str:
     """What cells of a table have in common: all that a stage's config says but for the split and the seed."""
-    sections = COMMON | ({"augmentation"} if letter != "A" else set())
-    sections |= {"C": {"diffusion", "synthesis", "retraining"}, "D": {"retraining"}}.get(letter, set())
+    own = {
+        "C": {"augmentation", "diffusion", "synthesis", "retraining"},
+        "D": {"augmentation", "retraining"},
+        "A": set(),
+    }
+    sections = COMMON | own.get(letter, {"augmentation"}) if letter != FUNCTIONALS else set()
     chosen = {name: part for name, part in config.identity().items() if name in sections}
     return sha256_of_json([letter, chosen, config.synthesis.per_emotion if letter == "D" else 0])[:12]
 
@@ -168,7 +176,7 @@ def classifier_task(
 ) -> StageResult:
     """Train and evaluate one classifier, and `register` it as a candidate."""
     config = context.config
-    own_tags = stage_tags(context, recipe.name, recipe.letter) | {"backbone": config.classifier.backbone}
+    own_tags = stage_tags(context, recipe.name, recipe.letter)
     with tracking.open_run(run_name, tags={**own_tags, **tags}, parent=parent) as run:
         report = epoch_reporter(run, config.training.epochs, f"epochs of {run_name}")
         result = run_classification(context, recipe, given=given, on_epoch=report)
@@ -178,6 +186,19 @@ def classifier_task(
         run.set_tags({"weights": figures["weights"]})
         if register:
             _register_classifier(context, recipe, result)
+    return result
+
+
+@task(name="functionals", cache_policy=NO_CACHE, **IO_TASK)
+def functionals_task(
+    context: RunContext, parent: Run, run_name: str, *, tags: Mapping[str, str] = NO_TAGS
+) -> StageResult:
+    """Fit and evaluate the classifier without a network."""
+    own_tags = stage_tags(context, NAME, FUNCTIONALS) | {"weights": "none"}
+    with tracking.open_run(run_name, tags={**own_tags, **tags}, parent=parent) as run:
+        result = run_functionals(context)
+        log_stage(run, result, "*.json", "*.csv", "*.png")
+        _log_split_datasets(run, context)
     return result
 
 

@@ -7,9 +7,11 @@ from sermodels.config import Config
 from sermodels.errors import ConfigError
 from sermodels.splits import Split
 from sermodels.stages.classification import RECIPES, Recipe
+from sermodels.stages.functionals import LETTER as FUNCTIONALS
 
 PROTOCOLS = ("speaker", "corpus", "seed")
 BY_LETTER: dict[str, Recipe] = {recipe.letter: recipe for recipe in RECIPES}
+LETTERS = (*BY_LETTER, FUNCTIONALS)
 NEEDED = {"C": "AB", "R": "B"}
 """Stages that another one builds on."""
 
@@ -36,6 +38,10 @@ class TablePlan:
             for number in range(self.seeds)
         ]
 
+    def has_functionals(self, config: Config, first: Config) -> bool:
+        """Whether stage F runs with this config: chance has no part in it, so once for each draw of the split."""
+        return FUNCTIONALS in self.stages and (config.seed == first.seed or config.split.protocol == "seed")
+
     def wants(self, split: Split) -> bool:
         """Whether the plan names this fold."""
         names = {f"fold {fold}" for fold in self.folds or ()}
@@ -57,8 +63,8 @@ def plan_of(protocols: str, folds: str, seeds: int, stages: str) -> TablePlan:
     chosen = tuple(name for name in protocols.replace(" ", "").split(",") if name)
     if unknown := sorted(set(chosen) - set(PROTOCOLS)):
         raise ConfigError(f"--protocols {unknown[0]}: allowed are {', '.join(PROTOCOLS)}")
-    if unknown := sorted(set(stages) - set(BY_LETTER)):
-        raise ConfigError(f"--stages {unknown[0]}: allowed are {', '.join(BY_LETTER)}, as in ABCD")
+    if unknown := sorted(set(stages) - set(LETTERS)):
+        raise ConfigError(f"--stages {unknown[0]}: allowed are {', '.join(LETTERS)}, as in ABCD")
     numbers = [part for part in folds.split(",") if part not in ("", "all")]
     if not all(number.isdecimal() for number in numbers):
         raise ConfigError(f"--folds {folds}: numbers such as 0,1,2, or all")

@@ -1,11 +1,11 @@
 """Cells of the table of results on a machine that only trains, one process beside another.
 
     python -m sermodels.cells run WORKSPACE --preset full [--protocols speaker,seed] [--folds all] [--seeds 3]
-        [--stages ABCDR] [--processes 2] [--minutes 600] [--overrides section.key=value ...]
+        [--stages ABCDRF] [--processes 2] [--minutes 600] [--overrides section.key=value ...]
     python -m sermodels.cells pack WORKSPACE FILE.tar.xz
 
-`run` needs the workspace's log-mel cache, no recording, and does what is not done yet; `pack` gathers what it found,
-for `python -m flows adopt FILE.tar.xz`, which logs it to MLflow.
+`run` needs the workspace's log-mel cache, no recording but for stage F, and does what is not done yet; `pack` gathers
+what it found, for `python -m flows adopt FILE.tar.xz`, which logs it to MLflow.
 """
 
 import argparse

@@ -22,6 +22,8 @@ from sermodels.stages.classification import run_classification
 from sermodels.stages.context import RunContext
 from sermodels.stages.diffusion import run_diffusion
 from sermodels.stages.embedding import run_embedding
+from sermodels.stages.functionals import LETTER as FUNCTIONALS
+from sermodels.stages.functionals import run_functionals
 from sermodels.stages.prepared import contexts_of
 from sermodels.stages.synthesis import run_synthesis
 from sermodels.store import StageResult
@@ -49,6 +51,7 @@ def units_of(config: Config, plan: TablePlan, workspace: Path) -> list[Unit]:
                 continue
             stages = "C" if "C" in plan.stages else "".join(letter for letter in "AB" if letter in plan.stages)
             stages += "".join(letter for letter in "DR" if letter in plan.stages)
+            stages += FUNCTIONALS if plan.has_functionals(one, config) else ""
             for place, letter in enumerate(stages):
                 unit = Unit(context, letter, one.seed == config.seed)
                 rounds.append((number + (letter == "R"), place, unit))
@@ -59,6 +62,8 @@ def run_unit(unit: Unit) -> list[str]:
     """Run a unit's stages and record each; returns their names."""
     if unit.stage == "C":
         return list(_with_synthesis(unit))
+    if unit.stage == FUNCTIONALS:
+        return [_record(unit.context, run_functionals(unit.context), unit.stage)]
     given = None
     if unit.stage == "R":
         given = run_classification(unit.context, BY_LETTER["B"])

@@ -46,11 +46,11 @@ def table(tmp_path: Path, corpus: Path, environment: dict[str, str]) -> Table:
 
 def test_cells_add_up_to_a_page(table: Table) -> None:
     first = table.call(
-        "--protocols=speaker", "--folds=0", "--seeds=1", "--stages=ABCD", "--overrides=training.epochs=2"
+        "--protocols=speaker", "--folds=0", "--seeds=1", "--stages=ABCDF", "--overrides=training.epochs=2"
     )
     assert first.returncode == 0, first.stderr[-3000:]
     rows = table.rows()
-    assert [row["stage"] for row in rows] == ["A", "B", "C", "D"]
+    assert [row["stage"] for row in rows] == ["A", "B", "C", "D", "F"]
     for row in rows:
         assert row.keys() >= FIGURES | {"backbone", "weights", "folds", "seeds"}
         assert 0.0 <= float(str(row["uar_low"])) <= float(str(row["uar"])) <= float(str(row["uar_high"])) <= 1.0
@@ -94,7 +94,7 @@ def check_page(docs: Path) -> None:
     ):
         assert heading in text
     pictures = [line.split("](")[1].rstrip(")") for line in text.splitlines() if line.startswith("![")]
-    assert len(pictures) == 4 + 10 + 3 + 1 + 1 + 1
+    assert len(pictures) == 4 + 12 + 3 + 1 + 1 + 1
     (made,) = json.loads((docs / "results-synthetic.json").read_text())
     assert (made["protocol"], made["sampler"], made["folds"]) == ("speaker", "dpmpp_2m", ["fold 0"])
     assert made["clips"] == 6 * 6
@@ -104,10 +104,10 @@ def check_page(docs: Path) -> None:
     compared = json.loads((docs / "results-comparisons.json").read_text())
     assert [row["stages"] for row in compared] == [
         *("B - A", "C - B", "D - B", "C - D"),
-        *(f"{letter} of known speakers - {letter}" for letter in "ABCD"),
+        *(f"{letter} of known speakers - {letter}" for letter in "ABCDF"),
     ]
     rows = json.loads((docs / "results-known.json").read_text())
-    assert [(row["stage"], row["members"]) for row in rows] == [*((letter, 1) for letter in "ABCD"), ("A", 2)]
+    assert [(row["stage"], row["members"]) for row in rows] == [*((letter, 1) for letter in "ABCDF"), ("A", 2)]
     found = json.loads((docs / "results-known-recordings.json").read_text())
     assert [row["known"] for row in found[:2]] == ["0", "1"]
     assert found[0]["uar"] == found[0]["corpus_uar"], "of nobody"

@@ -50,9 +50,9 @@ def context(chain: Chain, tmp_path_factory: pytest.TempPathFactory) -> RunContex
     prepared = prepared_corpus(workspace, chain.config)
     split = workspace / chain.context.split_path.relative_to(chain.context.workspace)
     context = RunContext(chain.config, workspace, prepared, split)
-    said = [name for letter in "CDR" for name in run_unit(Unit(context, letter, first_seed=False))]
+    said = [name for letter in "CDRF" for name in run_unit(Unit(context, letter, first_seed=False))]
     wanted = ("baseline", "augmentation", "diffusion", "synthesis", "retraining", "oversampling", "refitting")
-    assert said == [f"{name}, fold 0, seed {chain.config.seed}" for name in wanted]
+    assert said == [f"{name}, fold 0, seed {chain.config.seed}" for name in (*wanted, "functionals")]
     return context
 
 
@@ -65,12 +65,12 @@ def archive(context: RunContext) -> Path:
 
 
 def test_units_come_seed_by_seed_and_refitting_a_round_later(context: RunContext) -> None:
-    units = units_of(context.config, TablePlan(folds=(0,), seeds=2, stages="ABCDR"), context.workspace)
+    units = units_of(context.config, TablePlan(folds=(0,), seeds=2, stages="ABCDRF"), context.workspace)
     seed = context.config.seed
     assert [(unit.stage, unit.context.config.seed - seed) for unit in units] == [
-        *(("C", 0), ("D", 0), ("C", 1), ("D", 1), ("R", 0), ("R", 1)),
+        *(("C", 0), ("D", 0), ("F", 0), ("C", 1), ("D", 1), ("R", 0), ("R", 1)),
     ]
-    assert [unit.first_seed for unit in units[:3]] == [True, True, False]
+    assert [unit.first_seed for unit in units[:4]] == [True, True, True, False]
     assert {unit.context.split().name for unit in units} == {"fold 0"}
 
 
@@ -90,18 +90,20 @@ def test_the_archive_holds_no_weights_and_no_clips(archive: Path) -> None:
         names = tar.getnames()
     assert {Path(name).suffix for name in names} == {".json", ".csv", ".md", ".png"}
     assert [Path(name).name for name in names if name.endswith(".png")] == ["neighbours.png"]
-    assert sum(name.startswith(f"{CELLS}/") for name in names) == 7
-    assert sum(name.endswith("predictions-test.csv") for name in names) == 5
+    assert sum(name.startswith(f"{CELLS}/") for name in names) == 8
+    assert sum(name.endswith("predictions-test.csv") for name in names) == 6
 
 
 def test_adopted_cells_are_the_runs_that_the_results_are_made_of(
     archive: Path, context: RunContext, client: MlflowClient, tmp_path: Path
 ) -> None:
-    assert adopt(archive, "tiny") == (7, 7)
-    assert adopt(archive, "tiny") == (7, 0), "cells that MLflow has are left alone"
+    assert adopt(archive, "tiny") == (8, 8)
+    assert adopt(archive, "tiny") == (8, 0), "cells that MLflow has are left alone"
     publish_results("tiny", tmp_path / "docs", context.config)
     rows = {row["stage"]: row for row in json.loads((tmp_path / "docs" / "results.json").read_text())}
-    assert list(rows) == ["A", "B", "C", "D", "R"]
+    assert list(rows) == ["A", "B", "C", "D", "F", "R", "R+F"]
+    assert rows["F"]["backbone"] == "logistic regression"
+    assert rows["R+F"]["backbone"] == "resnet18, logistic regression"
     for letter, name in (("B", "augmentation"), ("R", "refitting")):
         (folder,) = [path for path in (context.workspace / "stages").glob(f"{name}-*") if path.is_dir()]
         figures = json.loads((folder / "figures.json").read_text())

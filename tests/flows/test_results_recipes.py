@@ -34,6 +34,7 @@ class Log:
         augmented_as: str = "",
         seed: int = 0,
         sure: float = 0.8,
+        speakers: str = "xy",
         params: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         """Two speakers of the fold, one of whom is heard wrong once, all as `sure` of what is heard."""
@@ -49,7 +50,7 @@ class Log:
         shares = {"anger": f"{sure},{1 - sure}", "sadness": f"{1 - sure},{sure}"}
         clips = [
             f"a/{fold}{speaker}{emotion},a,{fold}{speaker},f,{emotion},{heard},{shares[heard]}"
-            for speaker in "xy"
+            for speaker in speakers
             for emotion in LABELS
             for heard in ["anger" if speaker == "y" else emotion]
         ]
@@ -100,6 +101,27 @@ def test_recipes_are_mixed_in_equal_parts_where_all_ran_on_the_same_splits(log: 
     assert (rows[-1]["seeds"], len(rows[-1]["runs"]), len(rows[-1]["uar_per_seed"])) == ([0, 1], 6, 3)
     assert "| a | B augmentation, mean of 2 recipes, 3 classifiers | resnet18 |" in page
     assert (tmp_path / "docs" / "results" / "confusion-speaker-a-Bx3-of-2-recipes.png").exists()
+
+
+def test_refitted_recipes_and_functionals_are_mixed_in_equal_parts_and_compared(log: Log, tmp_path: Path) -> None:
+    for fold in (0, 1):
+        log.cell("R", fold, "old", sure=0.9)
+        log.cell("F", fold, "functionals", sure=0.6)
+    assert [(each.name, each.size) for each in ensembles_of(read_groups("t", Config()))] == [("R+F of 2 recipes", 2)]
+    for fold in (0, 1):
+        log.cell("R", fold, "new", sure=0.75, seed=1)
+    found = {each.name: each for each in ensembles_of(read_groups("t", Config()))}
+    assert list(found) == ["R of 2 recipes", "R+F of 3 recipes"]
+    assert found["R+F of 3 recipes"].test.probabilities.max(axis=1) == pytest.approx(0.75)
+    page = publish_results("t", tmp_path / "docs", Config()).read_text()
+    assert "| a | R and F, mean of 3 recipes, 3 classifiers | resnet18 |" in page
+    assert "| R+F of 3 recipes - R of 2 recipes | a | fold 0, fold 1 | 2 | 0.000" in page
+
+
+def test_what_heard_other_clips_is_not_mixed(log: Log) -> None:
+    log.cell("R", 0, "r")
+    log.cell("F", 0, "functionals", speakers="xz")
+    assert ensembles_of(read_groups("t", Config())) == []
 
 
 def test_a_cell_that_runs_again_makes_its_recipe_the_newest(log: Log) -> None:
