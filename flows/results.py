@@ -151,10 +151,8 @@ def comparisons_of(
 ) -> list[dict[str, Any]]:
     """Stages against each other, and known speakers against strangers, on the splits and seeds that both have.
 
-    Of ensembles, those with stage F against the same without it.
-
-    Stages that were trained otherwise, such as for more epochs, or augmented otherwise, are not compared. P-values are
-    adjusted over all pairs.
+    Ensembles with stage F are compared with the same ensembles without it. Stages that were trained otherwise, such as
+    for more epochs, or augmented otherwise, are not compared. P-values are adjusted over all pairs.
     """
     pairs = [
         (one, other)
@@ -168,8 +166,9 @@ def comparisons_of(
     pairs += [
         (one, other)
         for one, other in product(ensembles, ensembles)
-        if (one.letter, other.letter, one.recipes - other.recipes) == (WITH_FUNCTIONALS, "R", 1)
-        and one.row == other.row
+        if one.row == other.row
+        and (one.letter, one.recipes) == (WITH_FUNCTIONALS, other.recipes + 1)
+        and other.letter == "R"
     ]
     shared = [sorted({c.place for c in one.cells} & {c.place for c in other.cells}) for one, other in pairs]
     found = [_compare(one, other, places) for (one, other), places in zip(pairs, shared, strict=True) if places]

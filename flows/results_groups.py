@@ -16,8 +16,6 @@ from sermodels.stages.functionals import LETTER as FUNCTIONALS
 PARTS = ("development", "test")
 Runs = dict[tuple[str, str], FinishedRun]
 """Runs of one row and recipe by split and seed."""
-
-
 WITH_FUNCTIONALS = f"R+{FUNCTIONALS}"
 """The letter of R's recipes and stage F in equal parts."""
 
@@ -109,10 +107,11 @@ def ensembles_of(groups: Sequence[Group]) -> list[Group]:
     recipes: dict[tuple[str, str, str], list[Group]] = {}
     for group, mean in zip(groups, means, strict=True):
         recipes.setdefault((*group.row, group.letter), []).append(mean or group)
-    for protocol, corpora, letter in list(recipes):
-        if letter == "R" and (without_network := recipes.get((protocol, corpora, FUNCTIONALS))):
-            joined_by = [replace(each, letter=WITH_FUNCTIONALS) for each in recipes[protocol, corpora, letter]]
-            recipes[protocol, corpora, WITH_FUNCTIONALS] = [*joined_by, *without_network]
+    for row in dict.fromkeys(group.row for group in groups):
+        networks, functionals = (recipes.get((*row, letter), []) for letter in ("R", FUNCTIONALS))
+        if networks and functionals:
+            first = replace(networks[0], letter=WITH_FUNCTIONALS)
+            recipes[*row, WITH_FUNCTIONALS] = [first, *networks[1:], *functionals]
     return [group for group in (*means, *map(_mean_of_recipes, recipes.values())) if group]
 
 
