@@ -7,7 +7,8 @@ from typing import Any
 
 from flows import tracking
 from flows.finished import COMPUTED_TAG, finished_runs
-from flows.tasks import log_stage, stage_tags
+from flows.recipe_tags import stage_tags
+from flows.tasks import log_stage
 from flows.tracking import Run
 from sermodels.cells.packing import CELLS, unpack
 from sermodels.config import Config

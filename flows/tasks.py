@@ -14,6 +14,7 @@ from prefect.context import TaskRunContext
 from flows import registry, tracking
 from flows.datasets import log_dataset
 from flows.defaults import HOUR_S
+from flows.recipe_tags import stage_tags
 from flows.retries import IO_TASK
 from flows.tracking import Run
 from sermodels.classifier_checkpoint import CLASSIFIER_FILE
@@ -26,13 +27,11 @@ from sermodels.stages.context import RunContext, read_utterances, utterance_json
 from sermodels.stages.diffusion import DENOISER_FILE, run_diffusion
 from sermodels.stages.editing import run_editing
 from sermodels.stages.embedding import run_embedding
-from sermodels.stages.functionals import BACKBONE, NAME, run_functionals
 from sermodels.stages.functionals import LETTER as FUNCTIONALS
+from sermodels.stages.functionals import NAME, run_functionals
 from sermodels.stages.synthesis import draw_part, run_synthesis
 from sermodels.store import StageResult
 
-COMMON = frozenset({"front_end", "clip", "classifier", "training"})
-"""Sections of the config that every stage's classifier depends on."""
 NO_TAGS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -61,48 +60,6 @@ def epoch_reporter(run: Run, epochs: int, description: str) -> Callable[[Mapping
         progress((record["epoch"] + 1) / epochs)
 
     return report
-
-
-def stage_tags(context: RunContext, stage: str, letter: str = "") -> dict[str, str]:
-    """Tags by which the stage's run is found."""
-    split, config = context.split(), context.config
-    backbone = {"": "", FUNCTIONALS: BACKBONE}.get(letter, config.classifier.backbone)
-    return {
-        **({"backbone": backbone} if backbone else {}),
-        "stage": stage,
-        "letter": letter,
-        "protocol": split.protocol,
-        "split": split.name,
-        "seed": str(config.seed),
-        "corpora": ", ".join([*config.corpus.names, *config.corpus.manifests]),
-        "recipe": recipe_digest(config, letter),
-        "common_recipe": common_digest(config),
-        "augmented_as": "" if letter in ("", "A", FUNCTIONALS) else augmentation_digest(config),
-    }
-
-
-def common_digest(config: Config) -> str:
-    """What stages must share to be compared: sound, network, training and shares of the split, but not its draw."""
-    identity, split = config.identity(), config.split
-    shares = [split.protocol, split.folds, split.test_fraction, split.development_fraction]
-    return sha256_of_json([{name: identity[name] for name in sorted(COMMON)}, shares])[:12]
-
-
-def augmentation_digest(config: Config) -> str:
-    """What stages must share besides to be compared, if neither is the baseline."""
-    return sha256_of_json(config.identity()["augmentation"])[:12]
-
-
-def recipe_digest(config: Config, letter: str) -> str:
-    """What cells of a table have in common: all that a stage's config says but for the split and the seed."""
-    own = {
-        "C": {"augmentation", "diffusion", "synthesis", "retraining"},
-        "D": {"augmentation", "retraining"},
-        "A": set(),
-    }
-    sections = COMMON | own.get(letter, {"augmentation"}) if letter != FUNCTIONALS else set()
-    chosen = {name: part for name, part in config.identity().items() if name in sections}
-    return sha256_of_json([letter, chosen, config.synthesis.per_emotion if letter == "D" else 0])[:12]
 
 
 def log_stage(run: Run, result: StageResult, *patterns: str) -> None:

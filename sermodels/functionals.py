@@ -38,9 +38,10 @@ def _functionals(contours: Contours) -> Functionals:
     """All functionals of all contours."""
     mean, deviation = contours.mean(axis=1), contours.std(axis=1) + TINY
     standard = (contours - mean[:, None]) / deviation[:, None]
+    distribution = _distribution(contours, mean, deviation, standard)
     return {
-        **_distribution(contours, mean, deviation, standard),
-        **_course(contours, mean),
+        **distribution,
+        **_course(contours, mean, distribution["percentile_1"]),
         **_prediction(standard),
         **_segments(contours, mean),
     }
@@ -71,7 +72,7 @@ def _distribution(
     }
 
 
-def _course(contours: Contours, mean: NDArray[np.float64]) -> Functionals:
+def _course(contours: Contours, mean: NDArray[np.float64], low: NDArray[np.float64]) -> Functionals:
     """How the values go from the beginning to the end: line, parabola, where they are high, how often they rise."""
     count = contours.shape[1]
     time = np.linspace(0.0, 1.0, count)
@@ -80,8 +81,7 @@ def _course(contours: Contours, mean: NDArray[np.float64]) -> Functionals:
     slope = (contours * line).mean(axis=1) / (np.mean(line**2) + TINY)
     straight = mean[:, None] + slope[:, None] * line
     curvature = (contours * bend).mean(axis=1) / (np.mean(bend**2) + TINY)
-    above = contours - np.percentile(contours, 1, axis=1)[:, None]
-    above = np.maximum(above, 0.0)
+    above = np.maximum(contours - low[:, None], 0.0)
     return {
         "time_of_highest": contours.argmax(axis=1) / count,
         "time_of_lowest": contours.argmin(axis=1) / count,

@@ -16,16 +16,16 @@ from sermodels.clips import ClipSet, statistics_of
 from sermodels.config import Config
 from sermodels.device import best_device
 from sermodels.errors import SplitError
-from sermodels.evaluation import confusion, figures
 from sermodels.files import write_json, write_text
 from sermodels.model_card import model_card
-from sermodels.plots import confusion_picture, curves, save_figure
+from sermodels.plots import curves, save_figure
 from sermodels.prediction import predict
-from sermodels.predictions import read_predictions, write_predictions
+from sermodels.predictions import read_predictions
 from sermodels.randomness import generator, torch_seed
 from sermodels.splits import PARTS, Split, check_synthetic
 from sermodels.stages.context import RunContext, RunData
 from sermodels.stages.launch import Request, train_together, wanted_ranks
+from sermodels.stages.parts import figures_of_part, write_part
 from sermodels.store import StageResult, run_stage
 from sermodels.synthesis import read_synthetic
 from sermodels.training import EpochRecord, OnEpoch, train_classifier
@@ -233,13 +233,11 @@ def _write_results(
     for part, indices in places.items():
         probabilities = predict(classifier, fed, indices, config.training)
         utterances = [data.utterances[index] for index in indices]
-        groups = {"corpus": [u.corpus for u in utterances], "sex": [u.sex for u in utterances]}
-        results[part] = figures(data.labels[indices], probabilities, labels, groups)
+        heard = utterances, data.labels[indices], probabilities, labels
+        results[part] = figures_of_part(*heard)
         if part != "training":
-            write_predictions(folder / f"predictions-{part}.csv", utterances, probabilities, labels)
             title = f"{recipe.name} ({recipe.letter}), {split.name}, {part}: UAR {results[part]['uar']:.3f}"
-            picture = confusion_picture(confusion(data.labels[indices], probabilities), labels, title)
-            save_figure(picture, folder / f"confusion-{part}.png")
+            write_part(folder, part, title, *heard)
     results["gap"] = results["training"]["accuracy"] - results["development"]["accuracy"]
     card = model_card(
         config,

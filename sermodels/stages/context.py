@@ -1,5 +1,6 @@
 """What every stage needs to know: the config, the workspace, the prepared corpus and the split, as references."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -43,10 +44,8 @@ class RunContext:
         """
         utterances = read_utterances(self.prepared)
         check_split(self.split(), utterances)
-        emotions = self.config.corpus.emotions
         log_mels = _log_mels(utterances, self.cache, self.config.front_end)
-        labels = np.array([emotions.index(u.emotion) for u in utterances], dtype=np.int64)
-        return RunData(utterances, list(log_mels), labels)
+        return RunData(utterances, list(log_mels), labels_of(utterances, self.config.corpus.emotions))
 
     def inputs(self, *sections: str, **more: Any) -> dict[str, Any]:
         """What identifies a stage of this split: corpus, split, seed, the named config sections and more."""
@@ -65,8 +64,7 @@ class RunData:
 
     def indices(self, identifiers: tuple[str, ...]) -> NDArray[np.int64]:
         """Places of the given clips."""
-        place = {utterance.identifier: number for number, utterance in enumerate(self.utterances)}
-        return np.array([place[identifier] for identifier in identifiers], dtype=np.int64)
+        return places_of(self.utterances, identifiers)
 
     def clip_set(self, config: Config, device: torch.device) -> ClipSet:
         """The clips as the classifier's config prepares them."""
@@ -79,6 +77,17 @@ def _log_mels(
 ) -> tuple[NDArray[np.float16], ...]:
     """All log-mels of a prepared corpus, read once for all stages of a process."""
     return tuple(read_log_mels(cache, utterances, front_end))
+
+
+def labels_of(utterances: Sequence[Utterance], emotions: Sequence[str]) -> NDArray[np.int64]:
+    """The number of each utterance's emotion."""
+    return np.array([emotions.index(utterance.emotion) for utterance in utterances], dtype=np.int64)
+
+
+def places_of(utterances: Sequence[Utterance], identifiers: Sequence[str]) -> NDArray[np.int64]:
+    """Where the clips of these names stand among the utterances."""
+    place = {utterance.identifier: number for number, utterance in enumerate(utterances)}
+    return np.array([place[identifier] for identifier in identifiers], dtype=np.int64)
 
 
 def cache_folder(workspace: Path) -> Path:

@@ -14,13 +14,11 @@ from sermodels.audio import read_waveform
 from sermodels.corpora.utterance import Utterance
 from sermodels.descriptors import SAMPLE_RATE_HZ
 from sermodels.errors import AudioError
-from sermodels.evaluation import confusion, figures
 from sermodels.files import atomic_write, write_json
 from sermodels.functionals import functionals_of
-from sermodels.plots import confusion_picture, save_figure
-from sermodels.predictions import write_predictions
-from sermodels.splits import check_split
-from sermodels.stages.context import RunContext, read_utterances
+from sermodels.splits import PARTS, check_split
+from sermodels.stages.context import RunContext, labels_of, places_of, read_utterances
+from sermodels.stages.parts import figures_of_part, write_part
 from sermodels.store import StageResult, run_stage
 
 LETTER = "F"
@@ -64,12 +62,11 @@ def _compute(utterances: tuple[Utterance, ...], folder: Path) -> None:
     """Write the vectors of all recordings, (clip, functional), and the functionals' names."""
     found: list[dict[str, float]] = []
     for utterance in tqdm(utterances, desc=NAME, unit="clip", mininterval=1.0):
+        waveform = read_waveform(utterance.path, sample_rate_hz=SAMPLE_RATE_HZ)
         try:
-            found.append(functionals_of(read_waveform(utterance.path, sample_rate_hz=SAMPLE_RATE_HZ)))
+            found.append(functionals_of(waveform))
         except AudioError as error:
-            raise AudioError(
-                f"{utterance.path}: {error}" if str(utterance.path) not in str(error) else error
-            ) from error
+            raise AudioError(f"{utterance.path}: {error}") from error
     vectors = np.array([list(each.values()) for each in found], dtype=np.float32)
     with atomic_write(folder / FEATURES_FILE) as temporary, open(temporary, "wb") as file:
         np.savez(file, vectors=vectors, names=np.array(list(found[0])))
@@ -82,33 +79,27 @@ def _fit_and_predict(
     emotions, split = context.config.corpus.emotions, context.split()
     with np.load(features.folder / FEATURES_FILE) as file:
         vectors: Vectors = file["vectors"]
-    truth = np.array([emotions.index(utterance.emotion) for utterance in utterances])
-    place = {utterance.identifier: number for number, utterance in enumerate(utterances)}
-    places = {part: np.array([place[name] for name in getattr(split, part)]) for part in ("training", "development")}
-    both, test = np.concatenate(list(places.values())), np.array([place[name] for name in split.test])
+    truth = labels_of(utterances, emotions)
+    training, development, test = (places_of(utterances, getattr(split, part)) for part in PARTS)
+    both = np.concatenate([training, development])
+    chosen, final = (_fitted(vectors[places], truth[places]) for places in (training, both))
     results: dict[str, Any] = {
         "stage": LETTER,
         "weights": "none",
         "training_clips": len(both),
         "optimizer_steps": 0,
     }
-    for part, fitted, heard in (
-        ("development", places["training"], places["development"]),
-        ("training", both, both),
-        ("test", both, test),
+    for part, classifier, places in (
+        ("development", chosen, development),
+        ("training", final, both),
+        ("test", final, test),
     ):
-        classifier = _fitted(vectors[fitted], truth[fitted])
-        probabilities = _probabilities(classifier, vectors[heard], len(emotions))
-        chosen = [utterances[number] for number in heard]
-        groups = {"corpus": [u.corpus for u in chosen], "sex": [u.sex for u in chosen]}
-        results[part] = figures(truth[heard], probabilities, emotions, groups)
+        probabilities = _probabilities(classifier, vectors[places], len(emotions))
+        heard = [utterances[place] for place in places], truth[places], probabilities, emotions
+        results[part] = figures_of_part(*heard)
         if part != "training":
-            write_predictions(folder / f"predictions-{part}.csv", chosen, probabilities, emotions)
             title = f"{NAME} ({LETTER}), {split.name}, {part}: UAR {results[part]['uar']:.3f}"
-            save_figure(
-                confusion_picture(confusion(truth[heard], probabilities), emotions, title),
-                folder / f"confusion-{part}.png",
-            )
+            write_part(folder, part, title, *heard)
     results["gap"] = results["training"]["accuracy"] - results["development"]["accuracy"]
     write_json(folder / "figures.json", results)
 

@@ -11,9 +11,9 @@ from mlflow import MlflowClient
 
 from flows.adopt import adopt
 from flows.finished import FinishedRun
+from flows.recipe_tags import augmentation_digest, common_digest, recipe_digest
 from flows.results import comparisons_of, publish_results
 from flows.results_groups import Cell, Group
-from flows.tasks import augmentation_digest, common_digest, recipe_digest
 from sermodels.cells.packing import CELLS, pack, unpack
 from sermodels.cells.running import Unit, run_unit, units_of
 from sermodels.config import Config

@@ -1,0 +1,37 @@
+"""What every classifier stage writes about a part of its split: figures, predictions and a confusion matrix."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sermodels.corpora.utterance import Utterance
+from sermodels.evaluation import confusion, figures
+from sermodels.plots import confusion_picture, save_figure
+from sermodels.predictions import write_predictions
+
+
+def figures_of_part(
+    utterances: Sequence[Utterance],
+    truth: NDArray[np.int64],
+    probabilities: NDArray[np.floating],
+    labels: Sequence[str],
+) -> dict[str, float]:
+    """Figures of these clips, also by corpus and sex."""
+    groups = {"corpus": [u.corpus for u in utterances], "sex": [u.sex for u in utterances]}
+    return figures(truth, probabilities, labels, groups)
+
+
+def write_part(
+    folder: Path,
+    part: str,
+    title: str,
+    utterances: Sequence[Utterance],
+    truth: NDArray[np.int64],
+    probabilities: NDArray[np.floating],
+    labels: Sequence[str],
+) -> None:
+    """The part's predictions as CSV, and its confusion matrix as a picture."""
+    write_predictions(folder / f"predictions-{part}.csv", utterances, probabilities, labels)
+    save_figure(confusion_picture(confusion(truth, probabilities), labels, title), folder / f"confusion-{part}.png")
