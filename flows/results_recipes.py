@@ -1,12 +1,14 @@
 """How a row of the results was trained: the settings that its runs note, and which of them set rows apart."""
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 from flows.finished import FinishedRun
+from flows.recipe_tags import COMMON
 from sermodels.config import Config
 from sermodels.presets import flatten
 
-SECTIONS = ("front_end.", "clip.", "classifier.", "augmentation.", "training.", "retraining.")
+SECTIONS = COMMON | {"augmentation", "retraining"}
 TOLD_ELSEWHERE = ("classifier.backbone", "classifier.weights")
 Settings = Mapping[str, str]
 """Values as text by `section.key`, as MLflow keeps parameters."""
@@ -18,9 +20,8 @@ def settings_of(run: FinishedRun) -> dict[str, str]:
     A setting that is newer than the run had its default, which changes nothing, when it ran.
     """
     found = {name: value for name, value in run.params.items() if _counts(name)}
-    sections = {name.partition(".")[0] for name in found}
-    defaults = settings_in(Config())
-    return {name: value for name, value in defaults.items() if name.partition(".")[0] in sections} | found
+    sections = set(map(_section, found))
+    return {name: value for name, value in _defaults().items() if _section(name) in sections} | found
 
 
 def settings_in(config: Config) -> dict[str, str]:
@@ -28,8 +29,17 @@ def settings_in(config: Config) -> dict[str, str]:
     return {name: str(value) for name, value in flatten(config).items() if _counts(name)}
 
 
+@cache
+def _defaults() -> Settings:
+    return settings_in(Config())
+
+
 def _counts(name: str) -> bool:
-    return name.startswith(SECTIONS) and name not in TOLD_ELSEWHERE
+    return _section(name) in SECTIONS and name not in TOLD_ELSEWHERE
+
+
+def _section(name: str) -> str:
+    return name.partition(".")[0]
 
 
 def distance(run: FinishedRun, wanted: Settings) -> int:

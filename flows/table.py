@@ -46,16 +46,11 @@ def table(config: Config, plan: TablePlan, workspace: Path, preset: str, workers
             for one in plan.configs(config)
             for path in splitting_task(one, workspace, prepared, parent)
             if plan.wants((context := RunContext(one, workspace, prepared, path)).split())
-            for future in submit_cell(context, parent, _stages(plan, one, config), preset, workers)
+            for future in submit_cell(context, parent, plan.stages_with(one, config), preset, workers)
         ]
         wait(cells)
         for future in cells:
             future.result()  # raises what failed
-
-
-def _stages(plan: TablePlan, one: Config, first: Config) -> str:
-    """The letters to run with one of the plan's configs."""
-    return plan.stages if plan.has_functionals(one, first) else plan.stages.replace(FUNCTIONALS, "")
 
 
 def submit_cell(context: RunContext, parent: Run, stages: str, preset: str, workers: int) -> list[PrefectFuture[Any]]:

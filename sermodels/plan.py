@@ -38,9 +38,10 @@ class TablePlan:
             for number in range(self.seeds)
         ]
 
-    def has_functionals(self, config: Config, first: Config) -> bool:
-        """Whether stage F runs with this config: chance has no part in it, so once for each draw of the split."""
-        return FUNCTIONALS in self.stages and (config.seed == first.seed or config.split.protocol == "seed")
+    def stages_with(self, config: Config, first: Config) -> str:
+        """The stages that run with this one of the configs: F, without chance, but once for each draw of the split."""
+        once_more = config.seed == first.seed or config.split.protocol == "seed"
+        return self.stages if once_more else self.stages.replace(FUNCTIONALS, "")
 
     def wants(self, split: Split) -> bool:
         """Whether the plan names this fold."""

@@ -28,6 +28,8 @@ from sermodels.stages.prepared import contexts_of
 from sermodels.stages.synthesis import run_synthesis
 from sermodels.store import StageResult
 
+ORDER = ("C", "A", "B", "D", "R", FUNCTIONALS)
+"""Units of one split and seed: the longest first. `C` has A and B in it."""
 DDPM = {"sampler": "ddpm", "steps": 50}
 """The published recipe's sampler, whose clips are measured beside the fast one's for the first seed."""
 
@@ -46,13 +48,12 @@ def units_of(config: Config, plan: TablePlan, workspace: Path) -> list[Unit]:
     """The plan's units: seed by seed, long ones first, and those that build on others a round later."""
     rounds: list[tuple[int, int, Unit]] = []
     for number, one in enumerate(plan.configs(config)):
+        wanted = plan.stages_with(one, config)
+        order = [letter for letter in ORDER if letter in wanted and not (letter in "AB" and "C" in wanted)]
         for context in contexts_of(workspace, one):
             if not plan.wants(context.split()):
                 continue
-            stages = "C" if "C" in plan.stages else "".join(letter for letter in "AB" if letter in plan.stages)
-            stages += "".join(letter for letter in "DR" if letter in plan.stages)
-            stages += FUNCTIONALS if plan.has_functionals(one, config) else ""
-            for place, letter in enumerate(stages):
+            for place, letter in enumerate(order):
                 unit = Unit(context, letter, one.seed == config.seed)
                 rounds.append((number + (letter == "R"), place, unit))
     return [unit for *_, unit in sorted(rounds, key=lambda item: item[:2])]

@@ -99,10 +99,10 @@ def test_a_speaker_on_two_sides_stops_it(context: RunContext) -> None:
 def test_it_runs_once_for_each_draw_of_the_split(chain: Chain) -> None:
     plan = TablePlan(seeds=2, stages="AF")
     first, second = plan.configs(chain.config)
-    assert [plan.has_functionals(one, chain.config) for one in (first, second)] == [True, False]
+    assert [plan.stages_with(one, chain.config) for one in (first, second)] == ["AF", "A"]
     drawn = changed(second, "split", protocol="seed")
-    assert plan.has_functionals(drawn, chain.config)
-    assert not TablePlan(stages="A").has_functionals(first, chain.config)
+    assert plan.stages_with(drawn, chain.config) == "AF"
+    assert TablePlan(stages="A").stages_with(first, chain.config) == "A"
 
 
 def test_the_command_line_takes_its_letter() -> None:
