@@ -12,10 +12,11 @@ from flows.registry import RegistryError
 from flows.results_adapted import adapted_rows, adapted_section
 from flows.results_groups import WITH_FUNCTIONALS, Group, ensembles_of, heard_before, read_groups
 from flows.results_known import known_rows, known_section
-from flows.results_page import KNOWN, Row, headline_of, stage_of, title_of, write_results
+from flows.results_page import headline_of, write_results
 from flows.results_pairs import adjust, gain_of
 from flows.results_recipes import settings_of
 from flows.results_synthetic import synthetic_rows, synthetic_section
+from flows.results_words import KNOWN, Row, stage_of, title_of
 from sermodels.calibration import (
     expected_calibration_error,
     fit_temperature,

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from flows.results_page import Row, headline_of, letter_of, stage_of, table_of
+from flows.results_page import headline_of
 from flows.results_pairs import adjust, gain_in_words, gain_of, p_in_words
+from flows.results_words import Row, letter_of, stage_of, table_of
 from sermodels.plots import interval_picture, save_figure
 from sermodels.predictions import Predictions, adapted, joined
 from sermodels.statistics import bounded, with_bounds

@@ -7,8 +7,8 @@ from functools import cached_property
 from pathlib import Path
 
 from flows.finished import FinishedRun, fetch_file, finished_runs
-from flows.results_page import KNOWN, recipe_name
 from flows.results_recipes import Settings, distance, settings_in
+from flows.results_words import KNOWN, recipe_name
 from sermodels.config import Config
 from sermodels.predictions import Predictions, adapted, averaged, joined, read_predictions
 from sermodels.stages.functionals import LETTER as FUNCTIONALS

@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from flows.results_page import Row, headline_of, table_of
+from flows.results_page import headline_of
+from flows.results_words import Row, table_of
 from sermodels.adaptation import PRIOR_RECORDINGS
 from sermodels.plots import interval_picture, save_figure
 from sermodels.predictions import Predictions, adapted, joined

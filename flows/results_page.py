@@ -4,13 +4,14 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from flows.results_pairs import gain_in_words, p_in_words
 from flows.results_recipes import differing
+from flows.results_summary import summary
+from flows.results_words import KNOWN, PROTOCOLS, Row, letter_of, stage_of, table_of, title_of
 from sermodels.evaluation import confusion
 from sermodels.files import write_json, write_text
 from sermodels.plots import confusion_picture, interval_picture, save_figure
@@ -18,14 +19,6 @@ from sermodels.predictions import Predictions
 from sermodels.stages.functionals import LETTER as FUNCTIONALS
 from sermodels.statistics import accuracy, bounded, interval, with_bounds
 
-Row = Mapping[str, Any]
-KNOWN = "speaker-known"
-PROTOCOLS = {
-    "speaker": "Unseen speakers (protocol `speaker`)",
-    KNOWN: "Unseen speakers, other recordings of whom are known without labels (protocol `speaker`)",
-    "corpus": "A corpus that was not trained on (protocol `corpus`)",
-    "seed": "Speaker-dependent, for comparison with published numbers (protocol `seed`)",
-}
 REMARKS = {
     KNOWN: """The same classifiers, none of them trained again. A clip's probabilities are relative to
 those of the speaker's other test clips, as where a speaker comes back. Compare these rows with one another, and with
@@ -33,15 +26,6 @@ those of others only where they normalise by speaker; for one clip of a stranger
 """,
 }
 ONE_SPEAKER_A_FOLD = "Each speaker is left out once: a fold has one test speaker.\n"
-STAGES = {
-    "A": "A baseline",
-    "B": "B augmentation",
-    "C": "C real + synthetic",
-    "D": "D oversampling",
-    "R": "R = B, refitted",
-    "F": "F functionals, no network",
-    "R+F": "R and F",
-}
 HEAD = """# Results
 
 Written by `{command}` from the runs in MLflow; nothing here was typed by hand. Every figure is of real recordings.
@@ -67,9 +51,11 @@ def write_results(
     write_json(folder / "results-known.json", [row for row in rows if row["protocol"] == KNOWN])
     write_json(folder / "results-comparisons.json", list(comparisons))
     pictures = folder / "results"
-    text = [HEAD.format(command=command)]
-    for protocol, corpora, heading in _sections(rows):
-        own = [row for row in rows if _is_of(row, protocol, corpora)]
+    sections = _sections(rows)
+    by_section = {name: [row for row in rows if _is_of(row, protocol, corpora)] for protocol, corpora, name in sections}
+    text = [HEAD.format(command=command), summary(by_section, comparisons)]
+    for protocol, corpora, heading in sections:
+        own = by_section[heading]
         compared = [row for row in comparisons if _is_of(row, protocol, corpora)]
         overview = f"{protocol}-{_file_name(corpora)}.png"
         save_figure(_overview(own, heading), pictures / overview)
@@ -110,31 +96,6 @@ def _remark(rows: Sequence[Row]) -> str:
 def _file_name(words: str) -> str:
     """Words in a picture's name."""
     return "-".join(re.findall(r"[\w.]+", words))
-
-
-def title_of(row: Row) -> str:
-    """What tells a row from the others."""
-    return f"{row['protocol']} {row['corpora']} {letter_of(row)}"
-
-
-def letter_of(row: Row) -> str:
-    """The stage's letter, how many classifiers an ensemble is the mean of, and which recipe it is if not the first."""
-    several = f"x{row['members']}" if row["members"] > 1 else ""
-    recipes = f" of {row['recipes']} recipes" if row["recipes"] > 1 else ""
-    return str(row["stage"]) + several + recipes + recipe_name(row["recipe_number"])
-
-
-def stage_of(row: Row) -> str:
-    """The stage's name, with the same said as by its letter."""
-    several = f", mean of {row['members']} seeds" if row["members"] > 1 else ""
-    if row["recipes"] > 1:
-        several = f", mean of {row['recipes']} recipes, {row['members']} classifiers"
-    return STAGES[row["stage"]] + several + recipe_name(row["recipe_number"])
-
-
-def recipe_name(number: int) -> str:
-    """What a stage's name says of its recipe, if that is not the row's first."""
-    return f" (recipe {number})" if number > 1 else ""
 
 
 def headline_of(test: Predictions) -> dict[str, float]:
@@ -249,9 +210,3 @@ def _folds(row: Row) -> str:
 def _number(value: float | None) -> str:
     """Three decimals."""
     return "" if value is None else f"{value:.3f}"
-
-
-def table_of(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A Markdown table."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines) + "\n"

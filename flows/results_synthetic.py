@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from flows.finished import FinishedRun, fetch_file, finished_runs, has_file
-from flows.results_page import Row, table_of
+from flows.results_words import Row, table_of
 
 FIGURES = {
     "frechet_distance": "Fréchet distance",

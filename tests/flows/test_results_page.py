@@ -8,7 +8,8 @@ import pytest
 from flows.finished import FinishedRun
 from flows.results import row_of
 from flows.results_groups import Cell, Group
-from flows.results_page import title_of, write_results
+from flows.results_page import write_results
+from flows.results_words import title_of
 from sermodels.predictions import Predictions
 
 LABELS = ("anger", "sadness")
@@ -47,7 +48,7 @@ def page(tmp_path: Path) -> str:
 
 
 def test_corpora_have_sections_of_their_own_with_most_speakers_first(page: str) -> None:
-    _, both, alone, *_ = page.split("## ")
+    _, _, both, alone, *_ = page.split("## ")
     assert both.startswith("Unseen speakers (protocol `speaker`): a, b\n")
     assert alone.startswith("Unseen speakers (protocol `speaker`): a\n")
     assert "| a, b | B augmentation |" in both
@@ -69,6 +70,32 @@ def test_a_section_says_which_stages_were_augmented_alike(tmp_path: Path) -> Non
 
 
 def test_where_each_speaker_is_left_out_once_the_page_says_so(page: str) -> None:
-    _, both, alone, *_ = page.split("## ")
+    _, _, both, alone, *_ = page.split("## ")
     assert "Each speaker is left out once" in alone
     assert "left out" not in both
+
+
+def test_it_begins_with_the_highest_row_of_each_section_and_with_what_synthesis_was_worth(tmp_path: Path) -> None:
+    row = row_of(Group("speaker", "a", "B", tuple(cell(("a",), f"fold {place}", (f"{place}",)) for place in range(3))))
+    best = {"uar": 0.9, "uar_low": 0.8, "uar_high": 0.95}
+    single = {"uar": 0.7, "uar_low": 0.6, "uar_high": 0.75}
+    rows = [
+        {**row, **single, "stage": "A"},
+        {**row, **best, "members": 3},
+        {**row, **single, "stage": "C", "uar": 0.65},
+    ]
+    pair = {"protocol": "speaker", "corpora": "a", "stages": "C - D", "folds": ["fold 0"], "seeds": [0]}
+    tested = {"permutation_p": 0.5, "permutation_p_holm": 1.0, "mcnemar_p": 0.5, "mcnemar_p_holm": 1.0}
+    comparison = {**pair, "uar_difference": -0.01, "low": -0.03, "high": 0.02, **tested}
+    tests = {title_of(each): cell(("a",), "fold 0", ("1",)).test for each in rows}
+    write_results(tmp_path, rows, [comparison], tests, command="python")
+    _, short, *_ = (tmp_path / "results.md").read_text().split("## ")
+    heading = "Unseen speakers (protocol `speaker`)"
+    whole = "1.000 (1.000–1.000)"
+    assert (
+        f"| {heading} | B augmentation, mean of 3 seeds | 0.900 (0.800–0.950) | {whole} "
+        f"| A baseline | 0.700 (0.600–0.750) | {whole} |" in short
+    )
+    assert "(C - D, protocol `speaker`) changed UAR by -0.010 (-0.030–0.020), p 0.5000 (1.0000)" in short
+    write_results(tmp_path, rows, [], tests, command="python")
+    assert "C - D" not in (tmp_path / "results.md").read_text()
