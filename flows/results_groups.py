@@ -1,7 +1,7 @@
 """What a table of results holds: finished classifiers with their predictions, by row, recipe, split and seed."""
 
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -156,8 +156,9 @@ def heard_before(group: Group) -> Group:
 def read_groups(table: str, config: Config) -> list[Group]:
     """Everything finished under this table's name: the newest run of each cell, by row and recipe.
 
-    A recipe is left out once newer ones of its row have run on all of its splits and seeds. The first of a row is the
-    one that is most like `config`, and of several as like it the newest.
+    A recipe is left out once newer ones have run on all splits and seeds of every stage that was trained and augmented
+    so: what other stages are compared with stays as long as they do. The first of a row is the one that is most like
+    `config`, and of several as like it the newest.
     """
     wanted = settings_in(config)
     found: dict[tuple[str, str, str], dict[str, Runs]] = {}
@@ -166,21 +167,35 @@ def read_groups(table: str, config: Config) -> list[Group]:
             row = (run.tags["protocol"], run.tags["corpora"], run.tags["letter"])
             cells = found.setdefault(row, {}).setdefault(run.tags["recipe"], {})
             cells.setdefault((run.tags["split"], run.tags["seed"]), run)
+    standing = {
+        (*row[:2], _training(cells)) for row, recipes in found.items() for cells in _not_covered(recipes.values())
+    }
+    shown = {
+        row: [cells for cells in _not_covered(recipes.values(), _training) if (*row[:2], _training(cells)) in standing]
+        for row, recipes in found.items()
+    }
     return [
         Group(*row, tuple(_read(cells[place]) for place in sorted(cells)), recipe_number=number)
-        for row in sorted(found)
-        for number, cells in enumerate(_most_like(wanted, _not_covered(found[row].values())), start=1)
+        for row in sorted(shown)
+        for number, cells in enumerate(_most_like(wanted, shown[row]), start=1)
     ]
 
 
-def _not_covered(recipes: Iterable[Runs]) -> list[Runs]:
-    """Of one row's recipes, the newest first, those that ran where no newer one did."""
-    covered: set[tuple[str, str]] = set()
+def _training(cells: Runs) -> tuple[str, ...]:
+    """How a recipe's classifiers were trained and augmented, whatever their stage."""
+    tags = next(iter(cells.values())).tags
+    return tags.get("common_recipe", ""), tags.get("augmented_as", "")
+
+
+def _not_covered(recipes: Iterable[Runs], kind: Callable[[Runs], tuple[str, ...]] = lambda cells: ()) -> list[Runs]:
+    """Of one row's recipes, the newest first, those that ran where no newer one of their kind did."""
+    covered: dict[tuple[str, ...], set[tuple[str, str]]] = {}
     kept = []
     for cells in recipes:
-        if not cells.keys() <= covered:
+        before = covered.setdefault(kind(cells), set())
+        if not cells.keys() <= before:
             kept.append(cells)
-        covered |= cells.keys()
+        before.update(cells)
     return kept
 
 

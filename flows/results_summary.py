@@ -11,21 +11,37 @@ is in [experiments.md](experiments.md)."""
 
 
 def summary(sections: Mapping[str, Sequence[Row]], comparisons: Sequence[Row]) -> str:
-    """The section "In short": the rows by the headings that they stand under, the highest of each first."""
-    head = ("", "highest", "UAR", "WA", "highest of one classifier", "UAR", "WA")
-    table = table_of(head, [(name, *_highest(rows), *_highest(_single(rows))) for name, rows in sections.items()])
-    return "\n".join(["## In short\n", table, CAUTION, *map(_worth, _synthesis(comparisons)), "", MEANINGS, ""])
+    """The section "In short" of rows by the headings that they stand under: the highest, and those of each stage."""
+    highest = [(name, _highest(rows)) for name, rows in sections.items()]
+    figures = [(name, stage_of(row), bounded(row, "uar"), bounded(row, "wa")) for name, row in highest]
+    stages = {name: _by_stage(rows) for name, rows in sections.items()}
+    letters = sorted({letter for found in stages.values() for letter in found})
+    alone = [(name, *(found.get(letter, "") for letter in letters)) for name, found in stages.items()]
+    return "\n".join([
+        "## In short\n",
+        table_of(("", "highest", "UAR", "WA"), figures),
+        "One classifier of each stage, of the recipe with the highest UAR; UAR and WA, means over folds and seeds:\n",
+        table_of(("", *letters), alone),
+        CAUTION,
+        *map(_worth, _synthesis(comparisons)),
+        "",
+        MEANINGS,
+        "",
+    ])  # fmt: skip
 
 
-def _highest(rows: Sequence[Row]) -> tuple[str, ...]:
-    """The row with the highest UAR, and its figures."""
-    row = max(rows, key=lambda each: each["uar"])
-    return stage_of(row), str(bounded(row, "uar")), str(bounded(row, "wa"))
+def _highest(rows: Sequence[Row]) -> Row:
+    """The row with the highest UAR."""
+    return max(rows, key=lambda each: each["uar"])
 
 
-def _single(rows: Sequence[Row]) -> list[Row]:
-    """The rows of classifiers that answer alone."""
-    return [row for row in rows if row["members"] == 1]
+def _by_stage(rows: Sequence[Row]) -> dict[str, str]:
+    """UAR and WA of the best recipe of each stage whose classifiers answer alone."""
+    letters = dict.fromkeys(row["stage"] for row in rows if row["members"] == 1)
+    best = {
+        letter: _highest([row for row in rows if row["members"] == 1 and row["stage"] == letter]) for letter in letters
+    }
+    return {letter: f"{row['uar']:.3f}, {row['wa']:.3f}" for letter, row in best.items()}
 
 
 def _synthesis(comparisons: Sequence[Row]) -> list[Row]:

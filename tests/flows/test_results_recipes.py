@@ -82,6 +82,17 @@ def test_a_recipe_stays_until_newer_ones_ran_everywhere(log: Log) -> None:
     assert log.names() == {"B": 2}
 
 
+def test_a_recipe_stays_as_long_as_a_stage_that_is_compared_with_it(log: Log) -> None:
+    log.cell("A", 0, "oldest")
+    log.cell("C", 0, "few clips", augmented_as="plain")
+    log.cell("B", 0, "old", augmented_as="plain")
+    log.cell("C", 0, "made", augmented_as="plain")
+    log.cell("B", 0, "new", augmented_as="warped")
+    assert log.names() == {"A": 1, "B": 1, "B (recipe 2)": 1, "C": 1}, "C was augmented as the old B; it ran twice"
+    log.cell("C", 0, "made anew", augmented_as="warped")
+    assert log.names() == {"A": 1, "B": 1, "C": 1}
+
+
 def test_recipes_are_mixed_in_equal_parts_where_all_ran_on_the_same_splits(log: Log, tmp_path: Path) -> None:
     for fold in (0, 1):
         log.cell("B", fold, "old", seed=0, sure=0.9)
