@@ -6,6 +6,9 @@ from flows.results_pairs import gain_in_words, p_in_words
 from flows.results_words import MEANINGS, Row, stage_of, table_of
 from sermodels.statistics import bounded
 
+ALONE = """One classifier of each stage, UAR and WA of all folds and seeds that ran. Each stage is there with its best
+recipe, so two of them may have been trained differently; the paired tests further down compare like with like.
+"""
 CAUTION = """The highest of several rows flatters a little. How each was found, on whose recordings, and what failed,
 is in [experiments.md](experiments.md)."""
 
@@ -20,7 +23,7 @@ def summary(sections: Mapping[str, Sequence[Row]], comparisons: Sequence[Row]) -
     return "\n".join([
         "## In short\n",
         table_of(("", "highest", "UAR", "WA"), figures),
-        "One classifier of each stage, of the recipe with the highest UAR; UAR and WA, means over folds and seeds:\n",
+        ALONE,
         table_of(("", *letters), alone),
         CAUTION,
         *map(_worth, _synthesis(comparisons)),
