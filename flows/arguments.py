@@ -5,7 +5,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from flows.defaults import CLASSIFIER, CLIPS_PER_EMOTION, DIFFUSION, STAGES_HELP, TABLE_STAGES_HELP, WORKSPACE
+from flows.defaults import CLASSIFIER, CLIPS_PER_EMOTION, DIFFUSION, STAGES_HELP, WORKSPACE
 from flows.upkeep import add_upkeep
 
 
@@ -84,7 +84,8 @@ def _add_table(commands: Any) -> None:
     table.add_argument("--protocols", default="speaker,seed,corpus", help="any of speaker, seed, corpus")
     table.add_argument("--folds", default="all", help="protocol speaker: numbers of folds, such as 0,1,2, or all")
     table.add_argument("--seeds", type=int, default=3, help="how many seeds")
-    table.add_argument("--stages", default="ABCD", help=TABLE_STAGES_HELP)
+    letters = "any of A, B, C, D, R (B, trained on development clips too), F (functionals, no network)"
+    table.add_argument("--stages", default="ABCD", help=letters)
     table.add_argument("--dask", default="", help="run cells on Dask: local, local:4, or the address of a scheduler")
     results = _command(commands, "results", "write docs/results.md and .json from what MLflow holds")
     results.add_argument("--preset", default="full", help="whose table")

@@ -4,7 +4,6 @@ WORKSPACE = "workspace"
 CLASSIFIER = "ser-classifier@champion"
 DIFFUSION = "ser-diffusion@champion"
 STAGES = "ABCD"
-TABLE_STAGES_HELP = "Any of A, B, C, D, R (B, trained on development clips too), F (functionals, no network)."
 STAGES_HELP = "Classifiers to train: A baseline, B augmentation, C with synthetic clips (needs A and B), D its control."
 CLIPS_PER_EMOTION = 4
 HOUR_S = 3600.0

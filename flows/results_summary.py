@@ -15,8 +15,8 @@ is in [experiments.md](experiments.md)."""
 
 def summary(sections: Mapping[str, Sequence[Row]], comparisons: Sequence[Row]) -> str:
     """The section "In short" of rows by the headings that they stand under: the highest, and those of each stage."""
-    highest = [(name, _highest(rows)) for name, rows in sections.items()]
-    figures = [(name, stage_of(row), bounded(row, "uar"), bounded(row, "wa")) for name, row in highest]
+    highest = {name: max(rows, key=_uar) for name, rows in sections.items()}
+    figures = [(name, stage_of(row), bounded(row, "uar"), bounded(row, "wa")) for name, row in highest.items()]
     stages = {name: _by_stage(rows) for name, rows in sections.items()}
     letters = sorted({letter for found in stages.values() for letter in found})
     alone = [(name, *(found.get(letter, "") for letter in letters)) for name, found in stages.items()]
@@ -33,28 +33,26 @@ def summary(sections: Mapping[str, Sequence[Row]], comparisons: Sequence[Row]) -
     ])  # fmt: skip
 
 
-def _highest(rows: Sequence[Row]) -> Row:
-    """The row with the highest UAR."""
-    return max(rows, key=lambda each: each["uar"])
+def _uar(row: Row) -> float:
+    """What rows are ordered by."""
+    return float(row["uar"])
 
 
 def _by_stage(rows: Sequence[Row]) -> dict[str, str]:
     """UAR and WA of the best recipe of each stage whose classifiers answer alone."""
-    letters = dict.fromkeys(row["stage"] for row in rows if row["members"] == 1)
-    best = {
-        letter: _highest([row for row in rows if row["members"] == 1 and row["stage"] == letter]) for letter in letters
-    }
-    return {letter: f"{row['uar']:.3f}, {row['wa']:.3f}" for letter, row in best.items()}
+    alone = sorted((row for row in rows if row["members"] == 1), key=_uar)  # the last one of a stage is its best
+    return {row["stage"]: f"{row['uar']:.3f}, {row['wa']:.3f}" for row in alone}
 
 
 def _synthesis(comparisons: Sequence[Row]) -> list[Row]:
     """Where synthetic clips are compared with real ones that are repeated as often."""
-    return [row for row in comparisons if row["stages"] == "C - D"]
+    pairs = [(row, *row["stages"].split(" - ")) for row in comparisons]
+    return [row for row, one, other in pairs if (one[0], other[0]) == ("C", "D")]
 
 
 def _worth(row: Row) -> str:
     """One sentence: what synthetic clips changed, and how sure that is."""
     return (
-        f"\nSynthetic clips in place of repeated ones (C - D, protocol `{row['protocol']}`) changed UAR by "
+        f"\nSynthetic clips in place of repeated ones ({row['stages']}, protocol `{row['protocol']}`) changed UAR by "
         f"{gain_in_words(row)}, p {p_in_words(row, 'permutation_p')} by permutation of speakers (after Holm)."
     )

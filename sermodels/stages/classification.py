@@ -25,7 +25,7 @@ from sermodels.randomness import generator, torch_seed
 from sermodels.splits import PARTS, Split, check_synthetic
 from sermodels.stages.context import RunContext, RunData
 from sermodels.stages.launch import Request, train_together, wanted_ranks
-from sermodels.stages.parts import figures_of_part, write_part
+from sermodels.stages.parts import write_part
 from sermodels.store import StageResult, run_stage
 from sermodels.synthesis import read_synthetic
 from sermodels.training import EpochRecord, OnEpoch, train_classifier
@@ -233,11 +233,8 @@ def _write_results(
     for part, indices in places.items():
         probabilities = predict(classifier, fed, indices, config.training)
         utterances = [data.utterances[index] for index in indices]
-        heard = utterances, data.labels[indices], probabilities, labels
-        results[part] = figures_of_part(*heard)
-        if part != "training":
-            title = f"{recipe.name} ({recipe.letter}), {split.name}, {part}: UAR {results[part]['uar']:.3f}"
-            write_part(folder, part, title, *heard)
+        name = f"{recipe.name} ({recipe.letter}), {split.name}"
+        results[part] = write_part(folder, part, name, utterances, data.labels[indices], probabilities, labels)
     results["gap"] = results["training"]["accuracy"] - results["development"]["accuracy"]
     card = model_card(
         config,

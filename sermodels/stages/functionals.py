@@ -18,7 +18,7 @@ from sermodels.files import atomic_write, write_json
 from sermodels.functionals import functionals_of
 from sermodels.splits import PARTS, check_split
 from sermodels.stages.context import RunContext, labels_of, places_of, read_utterances
-from sermodels.stages.parts import figures_of_part, write_part
+from sermodels.stages.parts import write_part
 from sermodels.store import StageResult, run_stage
 
 LETTER = "F"
@@ -95,11 +95,9 @@ def _fit_and_predict(
         ("test", final, test),
     ):
         probabilities = _probabilities(classifier, vectors[places], len(emotions))
-        heard = [utterances[place] for place in places], truth[places], probabilities, emotions
-        results[part] = figures_of_part(*heard)
-        if part != "training":
-            title = f"{NAME} ({LETTER}), {split.name}, {part}: UAR {results[part]['uar']:.3f}"
-            write_part(folder, part, title, *heard)
+        heard = [utterances[place] for place in places]
+        name = f"{NAME} ({LETTER}), {split.name}"
+        results[part] = write_part(folder, part, name, heard, truth[places], probabilities, emotions)
     results["gap"] = results["training"]["accuracy"] - results["development"]["accuracy"]
     write_json(folder / "figures.json", results)
 

@@ -12,26 +12,23 @@ from sermodels.plots import confusion_picture, save_figure
 from sermodels.predictions import write_predictions
 
 
-def figures_of_part(
+def write_part(
+    folder: Path,
+    part: str,
+    classifier: str,
     utterances: Sequence[Utterance],
     truth: NDArray[np.int64],
     probabilities: NDArray[np.floating],
     labels: Sequence[str],
 ) -> dict[str, float]:
-    """Figures of these clips, also by corpus and sex."""
+    """Figures of the part's clips, also by corpus and sex; but for `training`, predictions and a picture are written.
+
+    `classifier` says in the picture's title whose answers they are.
+    """
     groups = {"corpus": [u.corpus for u in utterances], "sex": [u.sex for u in utterances]}
-    return figures(truth, probabilities, labels, groups)
-
-
-def write_part(
-    folder: Path,
-    part: str,
-    title: str,
-    utterances: Sequence[Utterance],
-    truth: NDArray[np.int64],
-    probabilities: NDArray[np.floating],
-    labels: Sequence[str],
-) -> None:
-    """The part's predictions as CSV, and its confusion matrix as a picture."""
-    write_predictions(folder / f"predictions-{part}.csv", utterances, probabilities, labels)
-    save_figure(confusion_picture(confusion(truth, probabilities), labels, title), folder / f"confusion-{part}.png")
+    found = figures(truth, probabilities, labels, groups)
+    if part != "training":
+        title = f"{classifier}, {part}: UAR {found['uar']:.3f}"
+        write_predictions(folder / f"predictions-{part}.csv", utterances, probabilities, labels)
+        save_figure(confusion_picture(confusion(truth, probabilities), labels, title), folder / f"confusion-{part}.png")
+    return found
