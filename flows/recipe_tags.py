@@ -8,6 +8,8 @@ from sermodels.stages.functionals import LETTER as FUNCTIONALS
 
 COMMON = frozenset({"front_end", "clip", "classifier", "training"})
 """Sections of the config that every stage's classifier depends on."""
+SHARES = ("folds", "test_fraction", "development_fraction")
+"""Of the split, what rows share whose splits may be compared: its shares, but not its draw."""
 
 
 def stage_tags(context: RunContext, stage: str, letter: str = "") -> dict[str, str]:
@@ -23,6 +25,7 @@ def stage_tags(context: RunContext, stage: str, letter: str = "") -> dict[str, s
         "recipe": recipe_digest(config, letter),
         "common_recipe": common_digest(config),
         "augmented_as": "" if letter in ("", "A", FUNCTIONALS) else augmentation_digest(config),
+        **{f"split.{name}": str(getattr(config.split, name)) for name in SHARES},
     }
     if letter:
         tags["backbone"] = BACKBONE if letter == FUNCTIONALS else config.classifier.backbone
@@ -32,7 +35,7 @@ def stage_tags(context: RunContext, stage: str, letter: str = "") -> dict[str, s
 def common_digest(config: Config) -> str:
     """What stages must share to be compared: sound, network, training and shares of the split, but not its draw."""
     identity, split = config.identity(), config.split
-    shares = [split.protocol, split.folds, split.test_fraction, split.development_fraction]
+    shares = [split.protocol, *(getattr(split, name) for name in SHARES)]
     return sha256_of_json([{name: identity[name] for name in sorted(COMMON)}, shares])[:12]
 
 

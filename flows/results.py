@@ -10,6 +10,7 @@ import numpy as np
 from flows import tracking
 from flows.registry import RegistryError
 from flows.results_adapted import adapted_rows, adapted_section
+from flows.results_commands import commands_of, commands_section
 from flows.results_groups import WITH_FUNCTIONALS, Group, ensembles_of, heard_before, read_groups
 from flows.results_known import known_rows, known_section
 from flows.results_page import headline_of, write_results
@@ -47,10 +48,11 @@ def publish_results(table: str, docs: Path, config: Config) -> Path:
     shown = [*groups, *ensembles]
     heard = [heard_before(group) for group in shown if group.protocol == "speaker"]
     shown += heard
-    rows = [row_of(group) for group in shown]
+    rows = [row_of(group) | {"commands": commands_of(group, table, config)} for group in shown]
     pairs = list(zip(rows, shown, strict=True))
     tests = {title_of(row): group.test for row, group in pairs}
     more = [*_of_known_speakers(pairs, docs), *_of_known_corpora(pairs, docs), *_of_synthetic_clips(table, docs)]
+    more.append(commands_section(rows))
     command = f"python -m flows results --preset {table}"
     write_results(docs, rows, comparisons_of(groups, heard, ensembles), tests, command=command, more=more)
     return docs / "results.md"

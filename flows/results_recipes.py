@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 
 from flows.finished import FinishedRun
-from flows.recipe_tags import COMMON
+from flows.recipe_tags import COMMON, SHARES
 from sermodels.config import Config
 from sermodels.presets import flatten
 
 SECTIONS = COMMON | {"augmentation", "retraining"}
+SPLIT = frozenset(f"split.{name}" for name in SHARES)
 TOLD_ELSEWHERE = ("classifier.backbone", "classifier.weights")
 Settings = Mapping[str, str]
 """Values as text by `section.key`, as MLflow keeps parameters."""
@@ -19,7 +20,7 @@ def settings_of(run: FinishedRun) -> dict[str, str]:
 
     A setting that is newer than the run had its default, which changes nothing, when it ran.
     """
-    found = {name: value for name, value in run.params.items() if _counts(name)}
+    found = {name: value for name, value in (run.params | run.tags).items() if _counts(name)}
     sections = set(map(_section, found))
     return {name: value for name, value in _defaults().items() if _section(name) in sections} | found
 
@@ -35,7 +36,7 @@ def _defaults() -> Settings:
 
 
 def _counts(name: str) -> bool:
-    return _section(name) in SECTIONS and name not in TOLD_ELSEWHERE
+    return name in SPLIT or (_section(name) in SECTIONS and name not in TOLD_ELSEWHERE)
 
 
 def _section(name: str) -> str:

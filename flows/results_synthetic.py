@@ -1,8 +1,9 @@
 """The part of the results page about synthetic clips: their quality beside that of real ones, and how they look."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -32,51 +33,87 @@ truth; the last three are the UAR of a logistic regression on the embeddings, tr
 another. Means over the splits and seeds that ran.
 """
 PICTURE = "neighbours.png"
-SAMPLING = {"sampler": "", "steps": "", "guidance_scale": "", "strength": "1.0"}
-"""What tells one way of sampling from another, and what it was where a run does not say."""
+Runs = dict[tuple[str, str], FinishedRun]
+"""Runs by split and seed."""
+
+
+class Way(NamedTuple):
+    """What runs of one row share: whose clips, and how they were drawn; numbers are text, as MLflow keeps them."""
+
+    protocol: str
+    corpora: str
+    sampler: str
+    steps: str
+    guidance_scale: str
+    strength: str
 
 
 def synthetic_rows(table: str) -> list[dict[str, Any]]:
-    """One row a protocol and way of sampling, of the newest run of each split and seed of a table."""
-    newest: dict[tuple[str, ...], FinishedRun] = {}
-    for run in finished_runs({"table": table, "stage": "synthesis"}):
-        newest.setdefault((*_row_of(run), run.tags["split"], run.tags["seed"]), run)
-    return [
-        _row(row, [run for key, run in sorted(newest.items()) if key[: len(row)] == row])
-        for row in sorted({_row_of(run) for run in newest.values()})
-    ]
+    """One row a protocol and way of drawing, of the newest run of each split and seed of a table.
+
+    A way is left out once a sampler drew anew, in newer ways, on all its splits and seeds. Where another sampler drew
+    from some of the models alone, there is a row of these, to be compared with that one.
+    """
+    found = finished_runs({"table": table, "stage": "synthesis"})  # newest first
+    drawn: dict[Way, Runs] = {}
+    for run in found:
+        drawn.setdefault(_way(run), {}).setdefault((run.tags["split"], run.tags["seed"]), run)
+    shown = {way: runs for way, runs in drawn.items() if not runs.keys() <= _drawn_later(way, drawn)}
+    return [row for way in sorted(shown) for row in (_row(way, shown[way]), *_beside_others(way, shown, found))]
 
 
-def _row_of(run: FinishedRun) -> tuple[str, ...]:
-    """What runs of one row share."""
-    sampling = (run.params.get(f"synthesis.{name}", whole) for name, whole in SAMPLING.items())
-    return run.tags["protocol"], run.tags["corpora"], *sampling
+def _beside_others(way: Way, shown: Mapping[Way, Runs], found: Sequence[FinishedRun]) -> list[dict[str, Any]]:
+    """A row for each other sampler that drew from the same models, if that is not the way's own row."""
+    own = {run.params["diffusion"]: run for run in reversed(found) if _way(run) == way}  # the newest of each model
+    rows = []
+    for other, theirs in shown.items():
+        if other.sampler != way.sampler and (*other[:2], *other[4:]) == (*way[:2], *way[4:]):
+            models = {place: run.params["diffusion"] for place, run in theirs.items()}
+            runs = {place: own[model] for place, model in models.items() if model in own}
+            if runs and runs != shown[way]:
+                rows.append(_row(way, runs) | {"beside": other.sampler})
+    return rows
 
 
-def _row(row: tuple[str, ...], runs: Sequence[FinishedRun]) -> dict[str, Any]:
+def _drawn_later(way: Way, drawn: Mapping[Way, Runs]) -> set[tuple[str, str]]:
+    """Splits and seeds on which the same sampler drew in newer ways; `drawn` has the newest first."""
+    newer = takewhile(lambda other: other != way, drawn)
+    return {place for other in newer if other[:3] == way[:3] for place in drawn[other]}
+
+
+def _way(run: FinishedRun) -> Way:
+    """How a run's clips were drawn; what a run does not say was so before it could be set."""
+    sampler, steps, guidance = (run.params[f"synthesis.{name}"] for name in ("sampler", "steps", "guidance_scale"))
+    strength = run.params.get("synthesis.strength", "1.0")
+    return Way(run.tags["protocol"], run.tags["corpora"], sampler, steps, guidance, strength)
+
+
+def _row(way: Way, runs: Runs) -> dict[str, Any]:
     """Means over runs."""
-    protocol, corpora, sampler, steps, guidance, strength = row
     names = [f"{part}/{name}" for part in ("synthetic", "real") for name in FIGURES] + list(PROBES)
+    ordered = [runs[place] for place in sorted(runs)]
     return {
-        "protocol": protocol,
-        "corpora": corpora,
-        "sampler": sampler,
-        "steps": int(steps),
-        "guidance_scale": float(guidance),
-        "strength": float(strength),
-        "folds": sorted({run.tags["split"] for run in runs}),
-        "seeds": sorted({int(run.tags["seed"]) for run in runs}),
-        "clips": sum(int(run.metrics["clips"]) for run in runs),
-        "near_copies": sum(int(run.metrics["near_copies"]) for run in runs),
-        **{name: float(np.mean([run.metrics[name] for run in runs])) for name in names},
-        "runs": [run.run_id for run in runs],
+        "protocol": way.protocol,
+        "corpora": way.corpora,
+        "sampler": way.sampler,
+        "steps": int(way.steps),
+        "guidance_scale": float(way.guidance_scale),
+        "strength": float(way.strength),
+        "beside": "",
+        "folds": sorted({run.tags["split"] for run in ordered}),
+        "seeds": sorted({int(run.tags["seed"]) for run in ordered}),
+        "clips": sum(int(run.metrics["clips"]) for run in ordered),
+        "near_copies": sum(int(run.metrics["near_copies"]) for run in ordered),
+        **{name: float(np.mean([run.metrics[name] for run in ordered])) for name in names},
+        "runs": [run.run_id for run in ordered],
     }
 
 
 def _sampling(row: Row) -> str:
     """How the clips were drawn, in words."""
     start = "noise" if row["strength"] == 1.0 else f"training clips noised by {row['strength']:g}"
-    return f"{row['sampler']}, {row['steps']} steps, guidance {row['guidance_scale']:g}, from {start}"
+    beside = f"; of the models that {row['beside']} drew from, too" if row["beside"] else ""
+    return f"{row['sampler']}, {row['steps']} steps, guidance {row['guidance_scale']:g}, from {start}{beside}"
 
 
 def synthetic_section(rows: Sequence[Row], pictures: Path) -> str:
@@ -89,13 +126,13 @@ def synthetic_section(rows: Sequence[Row], pictures: Path) -> str:
     head = ("protocol", "sampler", "splits", "clips", "near-copies", *FIGURES.values(), *PROBES.values())
     lines = [
         (row["protocol"], _sampling(row),
-         len(row["runs"]), row["clips"], row["near_copies"], *(_beside(row, name) for name in FIGURES),
+         len(row["runs"]), row["clips"], row["near_copies"], *(_with_real(row, name) for name in FIGURES),
          *(f"{row[name]:.3f}" for name in PROBES))
         for row in rows
     ]  # fmt: skip
     return "\n".join([HEAD, table_of(head, lines), picture])
 
 
-def _beside(row: Row, name: str) -> str:
+def _with_real(row: Row, name: str) -> str:
     """A figure of the synthetic clips, and of real ones."""
     return f"{row[f'synthetic/{name}']:.3g} (real {row[f'real/{name}']:.3g})"

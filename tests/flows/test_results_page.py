@@ -48,7 +48,7 @@ def page(tmp_path: Path) -> str:
 
 
 def test_corpora_have_sections_of_their_own_with_most_speakers_first(page: str) -> None:
-    _, _, both, alone, *_ = page.split("## ")
+    _, _, _, both, alone, *_ = page.split("## ")
     assert both.startswith("Unseen speakers (protocol `speaker`): a, b\n")
     assert alone.startswith("Unseen speakers (protocol `speaker`): a\n")
     assert "| a, b | B augmentation |" in both
@@ -70,7 +70,7 @@ def test_a_section_says_which_stages_were_augmented_alike(tmp_path: Path) -> Non
 
 
 def test_where_each_speaker_is_left_out_once_the_page_says_so(page: str) -> None:
-    _, _, both, alone, *_ = page.split("## ")
+    _, _, _, both, alone, *_ = page.split("## ")
     assert "Each speaker is left out once" in alone
     assert "left out" not in both
 
@@ -97,3 +97,21 @@ def test_it_begins_with_the_highest_row_of_each_section_and_with_what_synthesis_
     assert "(C - D, protocol `speaker`) changed UAR by -0.010 (-0.030–0.020), p 0.5000 (1.0000)" in short
     write_results(tmp_path, rows, [], tests, command="python")
     assert "C - D" not in (tmp_path / "results.md").read_text()
+
+
+def test_it_says_what_ran_and_what_did_not(tmp_path: Path) -> None:
+    row = row_of(Group("speaker", "a", "B", tuple(cell(("a",), f"fold {place}", (f"{place}",)) for place in range(3))))
+    rows = [
+        {**row, "stage": "A", "seeds": [0, 1]},
+        row,
+        {**row, "recipe_number": 2, "seeds": [0, 1, 2]},
+        {**row, "members": 3},
+        {**row, "protocol": "seed", "stage": "C", "folds": ["seed 0", "seed 1"], "runs": ["0", "1"]},
+    ]
+    tests = {title_of(each): cell(("a",), "fold 0", ("1",)).test for each in rows}
+    write_results(tmp_path, rows, [], tests, command="python")
+    _, ran = (tmp_path / "results.md").read_text().split("## What ran, and what did not\n")
+    lines = ran.split("##")[0].strip().splitlines()
+    assert lines[2].startswith("| Unseen speakers (protocol `speaker`) | 3 × 2 | 3 × 1; 3 × 3 (recipe 2) | not run |")
+    assert lines[3].endswith("(protocol `seed`) | not run | not run | 2 | not run | not run | not run |")
+    assert lines[-1] == "Classifiers: resnet18. Not run: resnet34, resnet50."

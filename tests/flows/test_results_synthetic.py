@@ -1,0 +1,69 @@
+"""The page's table of synthetic clips: which ways of drawing are shown, and which stand beside each other."""
+
+from itertools import count
+
+import pytest
+from mlflow import MlflowClient
+
+from flows import tracking
+from flows.results_synthetic import FIGURES, PROBES, synthetic_rows
+
+FAST = {"sampler": "dpmpp_2m", "steps": "15", "guidance_scale": "1.5", "strength": "0.6"}
+DDPM = FAST | {"sampler": "ddpm", "steps": "50"}
+
+
+class Log:
+    """Finished synthesis stages of a table, each newer than the one before."""
+
+    def __init__(self, client: MlflowClient) -> None:
+        self.client, self.clock = client, count(1)
+
+    def drawn(self, fold: int, figure: float, model: str = "m", **how: str) -> None:
+        now = 1000 * next(self.clock)
+        tags = {"table": "t", "stage": "synthesis", "protocol": "speaker", "corpora": "a", "seed": "0"}
+        run_id = self.client.create_run(
+            tracking.experiment_id(), start_time=now, tags=tags | {"split": f"fold {fold}"}
+        ).info.run_id
+        for name in [f"{part}/{name}" for part in ("synthetic", "real") for name in FIGURES] + list(PROBES):
+            self.client.log_metric(run_id, name, figure)
+        for name in ("clips", "near_copies"):
+            self.client.log_metric(run_id, name, 6.0)
+        for name, value in {"diffusion": model, **{f"synthesis.{name}": how[name] for name in how}}.items():
+            self.client.log_param(run_id, name, value)
+        self.client.set_terminated(run_id, end_time=now + 1)
+
+
+@pytest.fixture
+def log(client: MlflowClient) -> Log:
+    return Log(client)
+
+
+def shown() -> list[tuple[str, str, str, float]]:
+    """Sampler, strength, beside whom, and one of the figures."""
+    return [
+        (row["sampler"], f"{row['strength']:g}", row["beside"], row["synthetic/duplicate_ratio"])
+        for row in synthetic_rows("t")
+    ]
+
+
+def test_a_way_of_drawing_stays_until_the_sampler_drew_anew_everywhere(log: Log) -> None:
+    for fold, figure in ((0, 1.0), (1, 2.0)):
+        log.drawn(fold, figure, **FAST)
+    log.drawn(0, 4.0, **FAST | {"strength": "0.5"})
+    log.drawn(1, 8.0, **DDPM)
+    fast, new = ("dpmpp_2m", "0.6", "", 1.5), ("dpmpp_2m", "0.5", "", 4.0)
+    assert [row for row in shown() if row[0] == "dpmpp_2m" and not row[2]] == [new, fast]
+    log.drawn(1, 6.0, **FAST | {"strength": "0.5"})
+    assert shown() == [("ddpm", "0.6", "", 8.0), ("dpmpp_2m", "0.5", "", 5.0)]
+
+
+def test_samplers_stand_beside_each_other_for_the_models_that_both_drew_from(log: Log) -> None:
+    log.drawn(0, 1.0, model="first", **FAST)
+    log.drawn(0, 2.0, model="second", **FAST)
+    log.drawn(1, 4.0, model="third", **FAST)
+    log.drawn(0, 8.0, model="first", **DDPM)
+    assert shown() == [("ddpm", "0.6", "", 8.0), ("dpmpp_2m", "0.6", "", 3.0), ("dpmpp_2m", "0.6", "ddpm", 1.0)]
+    log.drawn(0, 16.0, model="second", **DDPM)
+    assert shown()[2] == ("dpmpp_2m", "0.6", "ddpm", 2.0)
+    log.drawn(1, 32.0, model="third", **DDPM)
+    assert shown() == [("ddpm", "0.6", "", 24.0), ("dpmpp_2m", "0.6", "", 3.0)]
