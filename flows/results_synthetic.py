@@ -134,5 +134,7 @@ def synthetic_section(rows: Sequence[Row], pictures: Path) -> str:
 
 
 def _with_real(row: Row, name: str) -> str:
-    """A figure of the synthetic clips, and of real ones."""
-    return f"{row[f'synthetic/{name}']:.3g} (real {row[f'real/{name}']:.3g})"
+    """A figure of the synthetic clips, and of real ones; of a ratio also how far they are apart."""
+    synthetic, real = (row[f"{part}/{name}"] for part in ("synthetic", "real"))
+    apart = f", {synthetic / real - 1:+.1%}" if name.endswith("ratio") else ""
+    return f"{synthetic:.3g} (real {real:.3g}{apart})"

@@ -1,12 +1,13 @@
 """The page's table of synthetic clips: which ways of drawing are shown, and which stand beside each other."""
 
 from itertools import count
+from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 
 from flows import tracking
-from flows.results_synthetic import FIGURES, PROBES, synthetic_rows
+from flows.results_synthetic import FIGURES, PROBES, synthetic_rows, synthetic_section
 
 FAST = {"sampler": "dpmpp_2m", "steps": "15", "guidance_scale": "1.5", "strength": "0.6"}
 DDPM = FAST | {"sampler": "ddpm", "steps": "50"}
@@ -67,3 +68,11 @@ def test_samplers_stand_beside_each_other_for_the_models_that_both_drew_from(log
     assert shown()[2] == ("dpmpp_2m", "0.6", "ddpm", 2.0)
     log.drawn(1, 32.0, model="third", **DDPM)
     assert shown() == [("ddpm", "0.6", "", 24.0), ("dpmpp_2m", "0.6", "", 3.0)]
+
+
+def test_the_duplicate_ratio_is_shown_with_how_far_it_is_from_that_of_real_clips(log: Log, tmp_path: Path) -> None:
+    log.drawn(0, 1.0, **FAST)
+    (row,) = synthetic_rows("t")
+    page = synthetic_section([row | {"synthetic/duplicate_ratio": 1.2, "real/duplicate_ratio": 1.25}], tmp_path)
+    assert "| dpmpp_2m, 15 steps, guidance 1.5, from training clips noised by 0.6 |" in page
+    assert "| 1.2 (real 1.25, -4.0%) |" in page
