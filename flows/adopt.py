@@ -72,6 +72,7 @@ def _log(record: Record, result: StageResult, folder: Path, parent: Run, table: 
     tags[COMPUTED_TAG] = _computed(result)
     if letter:
         tags["weights"] = result.read("figures.json")["weights"]
+        tags["number_format"] = record.get("number_format", "")  # archives of before 2026-12-01 do not say
     name = f"{result.name}, {context.split().name}, seed {config.seed}"
     with tracking.open_run(name, tags=tags, parent=parent) as run:
         if (result.folder / "history.json").exists():

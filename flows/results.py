@@ -101,6 +101,7 @@ def row_of(group: Group) -> dict[str, Any]:
         **{name: _tags(group, name) for name in ("backbone", "weights", "recipe")},
         "common_recipe": group.common_recipe,
         "augmented_as": group.augmented_as,
+        "number_format": group.number_format,
         "folds": group.splits,
         "seeds": [int(seed) for seed in group.seeds],
         "clips": len(test),
@@ -117,10 +118,15 @@ def row_of(group: Group) -> dict[str, Any]:
             for kind in KINDS
         },
         "gap": _mean_metric(group, "gap"),
-        "settings": settings_of(group.cells[0].run) if group.recipes == 1 else {},
+        "settings": _settings_of(group) if group.recipes == 1 else {},
         "optimizer_steps": round(_mean_metric(group, "optimizer_steps")),
         "runs": [cell.run.run_id for cell in group.classifiers],
     }
+
+
+def _settings_of(group: Group) -> dict[str, str]:
+    """What all its classifiers were trained by, and in which format of numbers."""
+    return settings_of(group.cells[0].run) | {"number format": group.number_format or "not noted"}
 
 
 def _tags(group: Group, name: str) -> str:
@@ -183,7 +189,8 @@ def comparisons_of(
 def _alike(first: Group, second: Group) -> bool:
     """Whether nothing sets them apart but what their stages do."""
     augmented = {first.augmented_as, second.augmented_as} - {""}
-    return first.common_recipe == second.common_recipe and len(augmented) <= 1
+    same = (first.common_recipe, first.number_format) == (second.common_recipe, second.number_format)
+    return same and len(augmented) <= 1
 
 
 def _compare(first: Group, second: Group, places: list[tuple[str, str]]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from flows.finished import FinishedRun, finished_runs
 from flows.results_groups import Cell, Group
-from flows.results_recipes import TOLD_ELSEWHERE, settings_of
+from flows.results_recipes import SAMPLES, TOLD_ELSEWHERE, settings_of
 from flows.results_words import KNOWN, Row, letter_of
 from flows.tracking import STAGE_KEY_TAG
 from sermodels.config import Config
@@ -12,8 +12,6 @@ from sermodels.presets import flatten
 
 MADE_FROM = ("synthetic", "diffusion")
 """Parameters of a run that hold the key of the stage that it was made from."""
-SAMPLING = ("synthesis", "diffusion")
-"""Sections of the config that such stages depend on."""
 HEAD = """## Commands
 
 What trains the classifiers of each row; a mean of several rows needs those of all of them. Recordings are in `data`,
@@ -59,21 +57,20 @@ def _command(runs: Sequence[FinishedRun], preset: str, config: Config) -> str:
         "stages": tags["letter"],
     }
     words = [f"--{name} {value}" for name, value in options.items() if value]
-    words += (
-        [f'--overrides "{" ".join(f"{name}={_yaml(value)}" for name, value in changed.items())}"'] if changed else []
-    )
+    if changed:
+        words.append(f'--overrides "{" ".join(f"{name}={_yaml(value)}" for name, value in changed.items())}"')
     return " ".join(["python -m flows table", *words])
 
 
 def _settings(run: FinishedRun) -> dict[str, str]:
-    """What a run was trained by, and the clips made by that it was given."""
+    """What a run was trained by, and what the clips were made by that it was given."""
     found = settings_of(run) | {name: run.params[name] for name in TOLD_ELSEWHERE if name in run.params}
     for name in MADE_FROM:
         made = finished_runs({STAGE_KEY_TAG: run.params[name]}) if run.params.get(name) else []
         if not made:
             break
         run = made[0]
-        found |= {key: value for key, value in run.params.items() if key.partition(".")[0] in SAMPLING}
+        found |= settings_of(run, SAMPLES)
     return found
 
 

@@ -86,6 +86,11 @@ class Group:
         return self.cells[0].run.tags.get("augmented_as", "")
 
     @property
+    def number_format(self) -> str:
+        """What its networks were trained in, if the runs say so."""
+        return self.cells[0].run.tags.get("number_format", "")
+
+    @property
     def seeds(self) -> list[str]:
         """The seeds, in order."""
         return sorted({cell.run.tags["seed"] for cell in self.classifiers}, key=int)
@@ -154,21 +159,24 @@ def heard_before(group: Group) -> Group:
 
 
 def read_groups(table: str, config: Config) -> list[Group]:
-    """Everything finished under this table's name: the newest run of each cell, by row and recipe.
+    """Everything finished under this table's name: the newest run of each cell, by row, recipe and format of numbers.
 
-    A recipe is left out once newer ones have run on all splits and seeds of every stage that was trained and augmented
-    so: what other stages are compared with stays as long as they do. The first of a row is the one that is most like
-    `config`, and of several as like it the newest.
+    A recipe is left out once newer ones of the same backbone and format have run on all splits and seeds of every stage
+    that was trained and augmented so: what other stages are compared with stays as long as they do. The first of a row
+    is the one that is most like `config`, and of several as like it the newest.
     """
     wanted = settings_in(config)
-    found: dict[tuple[str, str, str], dict[str, Runs]] = {}
+    found: dict[tuple[str, str, str], dict[tuple[str, str], Runs]] = {}
     for run in finished_runs({"table": table}):  # newest first
         if run.tags.get("letter"):
             row = (run.tags["protocol"], run.tags["corpora"], run.tags["letter"])
-            cells = found.setdefault(row, {}).setdefault(run.tags["recipe"], {})
+            recipe = (run.tags["recipe"], run.tags.get("number_format", ""))
+            cells = found.setdefault(row, {}).setdefault(recipe, {})
             cells.setdefault((run.tags["split"], run.tags["seed"]), run)
     standing = {
-        (*row[:2], _training(cells)) for row, recipes in found.items() for cells in _not_covered(recipes.values())
+        (*row[:2], _training(cells))
+        for row, recipes in found.items()
+        for cells in _not_covered(recipes.values(), _network)
     }
     shown = {
         row: [cells for cells in _not_covered(recipes.values(), _training) if (*row[:2], _training(cells)) in standing]
@@ -181,13 +189,19 @@ def read_groups(table: str, config: Config) -> list[Group]:
     ]
 
 
+def _network(cells: Runs) -> tuple[str, ...]:
+    """What a recipe's classifiers compute with."""
+    tags = next(iter(cells.values())).tags
+    return tags["backbone"], tags.get("number_format", "")
+
+
 def _training(cells: Runs) -> tuple[str, ...]:
     """How a recipe's classifiers were trained and augmented, whatever their stage."""
     tags = next(iter(cells.values())).tags
-    return tags.get("common_recipe", ""), tags.get("augmented_as", "")
+    return (*_network(cells), tags.get("common_recipe", ""), tags.get("augmented_as", ""))
 
 
-def _not_covered(recipes: Iterable[Runs], kind: Callable[[Runs], tuple[str, ...]] = lambda cells: ()) -> list[Runs]:
+def _not_covered(recipes: Iterable[Runs], kind: Callable[[Runs], tuple[str, ...]]) -> list[Runs]:
     """Of one row's recipes, the newest first, those that ran where no newer one of their kind did."""
     covered: dict[tuple[str, ...], set[tuple[str, str]]] = {}
     kept = []

@@ -116,7 +116,7 @@ def _figures_table(rows: Sequence[Row]) -> str:
         for (backbone, weights), stages in _stages_by(rows, "backbone", "weights").items()
     ]
     single = [row for row in rows if row["recipes"] == 1 and row["stage"] != FUNCTIONALS]  # which has no settings
-    alike = _stages_by(single, "common_recipe").values()
+    alike = _stages_by(single, "common_recipe", "number_format").values()
     if len(alike) > 1:
         lines.append(f"Not all were trained alike, and only those that were are compared: {'; '.join(alike)}.")
     augmented = _stages_by([row for row in single if row["augmented_as"]], "augmented_as").values()

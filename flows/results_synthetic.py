@@ -1,7 +1,6 @@
 """The part of the results page about synthetic clips: their quality beside that of real ones, and how they look."""
 
 from collections.abc import Mapping, Sequence
-from itertools import takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -51,34 +50,26 @@ class Way(NamedTuple):
 def synthetic_rows(table: str) -> list[dict[str, Any]]:
     """One row a protocol and way of drawing, of the newest run of each split and seed of a table.
 
-    A way is left out once a sampler drew anew, in newer ways, on all its splits and seeds. Where another sampler drew
-    from some of the models alone, there is a row of these, to be compared with that one.
+    Where another sampler drew from some of the models alone, there is a row of these, to be compared with that one.
     """
     found = finished_runs({"table": table, "stage": "synthesis"})  # newest first
     drawn: dict[Way, Runs] = {}
     for run in found:
         drawn.setdefault(_way(run), {}).setdefault((run.tags["split"], run.tags["seed"]), run)
-    shown = {way: runs for way, runs in drawn.items() if not runs.keys() <= _drawn_later(way, drawn)}
-    return [row for way in sorted(shown) for row in (_row(way, shown[way]), *_beside_others(way, shown, found))]
+    return [row for way in sorted(drawn) for row in (_row(way, drawn[way]), *_beside_others(way, drawn, found))]
 
 
-def _beside_others(way: Way, shown: Mapping[Way, Runs], found: Sequence[FinishedRun]) -> list[dict[str, Any]]:
+def _beside_others(way: Way, drawn: Mapping[Way, Runs], found: Sequence[FinishedRun]) -> list[dict[str, Any]]:
     """A row for each other sampler that drew from the same models, if that is not the way's own row."""
     own = {run.params["diffusion"]: run for run in reversed(found) if _way(run) == way}  # the newest of each model
     rows = []
-    for other, theirs in shown.items():
+    for other, theirs in drawn.items():
         if other.sampler != way.sampler and (*other[:2], *other[4:]) == (*way[:2], *way[4:]):
             models = {place: run.params["diffusion"] for place, run in theirs.items()}
             runs = {place: own[model] for place, model in models.items() if model in own}
-            if runs and runs != shown[way]:
+            if runs and runs != drawn[way]:
                 rows.append(_row(way, runs) | {"beside": other.sampler})
     return rows
-
-
-def _drawn_later(way: Way, drawn: Mapping[Way, Runs]) -> set[tuple[str, str]]:
-    """Splits and seeds on which the same sampler drew in newer ways; `drawn` has the newest first."""
-    newer = takewhile(lambda other: other != way, drawn)
-    return {place for other in newer if other[:3] == way[:3] for place in drawn[other]}
 
 
 def _way(run: FinishedRun) -> Way:

@@ -19,6 +19,7 @@ from flows.retries import IO_TASK
 from flows.tracking import Run
 from sermodels.classifier_checkpoint import CLASSIFIER_FILE
 from sermodels.config import Config
+from sermodels.device import best_device, number_format
 from sermodels.files import sha256_of_json
 from sermodels.model_card import diffusion_card
 from sermodels.stages.caching import run_caching, run_splitting
@@ -140,7 +141,8 @@ def classifier_task(
         log_stage(run, result, "*.json", "*.csv", "*.png", "*.md")
         _log_split_datasets(run, context)
         figures = result.read("figures.json")
-        run.set_tags({"weights": figures["weights"]})
+        trained_in = number_format(best_device(), config.training.precision)
+        run.set_tags({"weights": figures["weights"], "number_format": trained_in})
         if register:
             _register_classifier(context, recipe, result)
     return result

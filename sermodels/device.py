@@ -18,9 +18,14 @@ def best_device() -> torch.device:
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """Mixed precision in bfloat16; `auto` only where the hardware is faster with it."""
+    """Mixed precision in bfloat16, or none."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=number_format(device, precision) == "bfloat16")
+
+
+def number_format(device: torch.device, precision: str) -> str:
+    """`bfloat16` or `float32`; `auto` is the former only where the hardware is faster with it."""
     wanted = precision == "bfloat16" or (precision == "auto" and has_bfloat16(device))
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=wanted)
+    return "bfloat16" if wanted else "float32"
 
 
 def has_bfloat16(device: torch.device) -> bool:

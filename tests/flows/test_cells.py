@@ -17,6 +17,7 @@ from flows.results_groups import Cell, Group
 from sermodels.cells.packing import CELLS, pack, unpack
 from sermodels.cells.running import Unit, run_unit, units_of
 from sermodels.config import Config
+from sermodels.device import best_device, number_format
 from sermodels.errors import StorageError
 from sermodels.plan import TablePlan
 from sermodels.predictions import averaged, read_predictions
@@ -111,6 +112,8 @@ def test_adopted_cells_are_the_runs_that_the_results_are_made_of(
         run = client.get_run(rows[letter]["runs"][0])
         assert run.data.metrics["test/uar"] == pytest.approx(figures["test"]["uar"])
         assert run.data.tags["device"] == "CPU"
+        trained_in = number_format(best_device(), context.config.training.precision)
+        assert run.data.tags["number_format"] == trained_in
         losses = client.get_metric_history(run.info.run_id, "train/loss")
         assert len(losses) == context.config.training.epochs
 

@@ -36,12 +36,13 @@ class Log:
         sure: float = 0.8,
         speakers: str = "xy",
         params: Mapping[str, str] = MappingProxyType({}),
+        **more: str,
     ) -> None:
         """Two speakers of the fold, one of whom is heard wrong once, all as `sure` of what is heard."""
         now = 1000 * next(self.clock)
         tags = {"table": "t", "letter": letter, "protocol": "speaker", "corpora": "a", "split": f"fold {fold}"}
         tags |= {"seed": str(seed), "recipe": recipe, "backbone": "resnet18", "weights": "none", "common_recipe": "c"}
-        tags["augmented_as"] = augmented_as
+        tags |= {"augmented_as": augmented_as, **more}
         run_id = self.client.create_run(tracking.experiment_id(), start_time=now, tags=tags).info.run_id
         for name, value in METRICS.items():
             self.client.log_metric(run_id, name, value)
@@ -91,6 +92,26 @@ def test_a_recipe_stays_as_long_as_a_stage_that_is_compared_with_it(log: Log) ->
     assert log.names() == {"A": 1, "B": 1, "B (recipe 2)": 1, "C": 1}, "C was augmented as the old B; it ran twice"
     log.cell("C", 0, "made anew", augmented_as="warped")
     assert log.names() == {"A": 1, "B": 1, "C": 1}
+
+
+@pytest.mark.parametrize("apart", [{"backbone": "resnet50"}, {"number_format": "bfloat16"}])
+def test_networks_of_another_kind_do_not_replace_each_other(log: Log, apart: dict[str, str]) -> None:
+    log.cell("A", 0, "one")
+    log.cell("B", 0, "one")
+    log.cell("A", 0, "one" if "number_format" in apart else "other", **apart)
+    assert log.names() == {"A": 1, "A (recipe 2)": 1, "B": 1}
+    log.cell("A", 0, "newer")
+    assert log.names() == {"A": 1, "A (recipe 2)": 1, "B": 1}, "the newest is of the first kind, whose B stays"
+
+
+def test_formats_of_numbers_are_told_and_not_compared(log: Log, tmp_path: Path) -> None:
+    for number_format in ("float32", "bfloat16"):
+        log.cell("A", 0, "same", number_format=number_format)
+    log.cell("B", 0, "same", number_format="float32")
+    page = publish_results("t", tmp_path / "docs", Config()).read_text()
+    assert "| stage | number format |\n| --- | --- |\n| A | bfloat16 |\n| A (recipe 2) | float32 |\n" in page
+    compared = json.loads((tmp_path / "docs" / "results-comparisons.json").read_text())
+    assert [row["stages"] for row in compared if "known" not in row["stages"]] == ["B - A (recipe 2)"]
 
 
 def test_recipes_are_mixed_in_equal_parts_where_all_ran_on_the_same_splits(log: Log, tmp_path: Path) -> None:
