@@ -19,7 +19,6 @@ from flows.retries import IO_TASK
 from flows.tracking import Run
 from sermodels.classifier_checkpoint import CLASSIFIER_FILE
 from sermodels.config import Config
-from sermodels.device import best_device, number_format
 from sermodels.files import sha256_of_json
 from sermodels.model_card import diffusion_card
 from sermodels.stages.caching import run_caching, run_splitting
@@ -141,7 +140,7 @@ def classifier_task(
         log_stage(run, result, "*.json", "*.csv", "*.png", "*.md")
         _log_split_datasets(run, context)
         figures = result.read("figures.json")
-        trained_in = number_format(best_device(), config.training.precision)
+        trained_in = figures.get("number_format", "")  # a stage of before 2026-12-01 does not say
         run.set_tags({"weights": figures["weights"], "number_format": trained_in})
         if register:
             _register_classifier(context, recipe, result)

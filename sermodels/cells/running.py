@@ -15,7 +15,6 @@ from tqdm import tqdm
 
 from sermodels.cells.packing import CELLS
 from sermodels.config import Config
-from sermodels.device import best_device, number_format
 from sermodels.errors import SermodelsError
 from sermodels.files import write_json
 from sermodels.plan import BY_LETTER, TablePlan
@@ -93,7 +92,7 @@ def _with_synthesis(unit: Unit) -> Iterator[str]:
 def _record(context: RunContext, result: StageResult, letter: str = "") -> str:
     """Write down what ran, where, and of which config: what MLflow would be told."""
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
-    trained_in = number_format(best_device(), context.config.training.precision)
+    trained_in = result.read("figures.json").get("number_format", "") if letter else ""
     value: dict[str, Any] = {
         "stage": result.name,
         "letter": letter,
@@ -101,7 +100,7 @@ def _record(context: RunContext, result: StageResult, letter: str = "") -> str:
         "key": result.key,
         "split": str(context.split_path.relative_to(context.workspace)),
         "device": device,
-        "number_format": "" if letter in ("", FUNCTIONALS) else trained_in,
+        "number_format": trained_in,
         "config": context.config.identity(),
     }
     path = context.workspace / CELLS / f"{result.folder.name}.json"

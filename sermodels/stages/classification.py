@@ -14,7 +14,7 @@ from sermodels.classifier import Classifier
 from sermodels.classifier_checkpoint import CLASSIFIER_FILE, save_classifier
 from sermodels.clips import ClipSet, statistics_of
 from sermodels.config import Config
-from sermodels.device import best_device
+from sermodels.device import best_device, number_format
 from sermodels.errors import SplitError
 from sermodels.files import write_json, write_text
 from sermodels.model_card import model_card
@@ -220,6 +220,7 @@ def _write_results(
     results: dict[str, Any] = {
         "stage": recipe.letter,
         "weights": report.message(),
+        "number_format": number_format(best_device(), config.training.precision),
         "training_clips": len(fed.training) + len(fed.extra),
         "optimizer_steps": len(history) * -(-fed.clips_per_epoch // config.training.batch_size),
         "best_epoch": kept["epoch"],
