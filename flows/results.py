@@ -86,10 +86,11 @@ def _of_synthetic_clips(table: str, docs: Path) -> list[str]:
 def row_of(group: Group) -> dict[str, Any]:
     """One row of the table: figures of all its test clips, with 95 % intervals over speakers."""
     test = group.test
-    by_training: dict[tuple[str, int], list[Predictions]] = {}
-    for cell in group.classifiers:
-        by_training.setdefault((cell.run.tags["recipe"], int(cell.run.tags["seed"])), []).append(cell.test)
-    parts = [joined(by_training[training]) for training in sorted(by_training, key=lambda found: found[1])]
+    by_training: dict[tuple[int, str, str], list[Predictions]] = {}
+    for tags, heard in ((cell.run.tags, cell.test) for cell in group.classifiers):
+        training = (int(tags["seed"]), tags["recipe"], tags.get("number_format", ""))
+        by_training.setdefault(training, []).append(heard)
+    parts = [joined(by_training[training]) for training in sorted(by_training, key=lambda found: found[0])]
     found = figures(test.truth, test.probabilities, test.labels, {kind: test.groups[kind] for kind in KINDS})
     return {
         "protocol": group.protocol,
@@ -120,8 +121,13 @@ def row_of(group: Group) -> dict[str, Any]:
         "gap": _mean_metric(group, "gap"),
         "settings": _settings_of(group) if group.recipes == 1 else {},
         "optimizer_steps": round(_mean_metric(group, "optimizer_steps")),
-        "runs": [cell.run.run_id for cell in group.classifiers],
+        "runs": _runs_of(group),
     }
+
+
+def _runs_of(group: Group) -> list[str]:
+    """The runs of its classifiers."""
+    return [cell.run.run_id for cell in group.classifiers]
 
 
 def _settings_of(group: Group) -> dict[str, str]:
@@ -178,6 +184,7 @@ def comparisons_of(
         if one.row == other.row
         and (one.letter, one.recipes) == (WITH_FUNCTIONALS, other.recipes + 1)
         and other.letter == "R"
+        and set(_runs_of(other)) < set(_runs_of(one))
     ]
     shared = [sorted({c.place for c in one.cells} & {c.place for c in other.cells}) for one, other in pairs]
     found = [_compare(one, other, places) for (one, other), places in zip(pairs, shared, strict=True) if places]

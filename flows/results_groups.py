@@ -114,9 +114,9 @@ def ensembles_of(groups: Sequence[Group]) -> list[Group]:
         recipes.setdefault((*group.row, group.letter), []).append(mean or group)
     for row in dict.fromkeys(group.row for group in groups):
         networks, functionals = (recipes.get((*row, letter), []) for letter in ("R", FUNCTIONALS))
-        if networks and functionals:
-            first = replace(networks[0], letter=WITH_FUNCTIONALS)
-            recipes[*row, WITH_FUNCTIONALS] = [first, *networks[1:], *functionals]
+        if functionals:
+            beside = [replace(each, letter=WITH_FUNCTIONALS) for each in networks if _alike(each, functionals[0])]
+            recipes[*row, WITH_FUNCTIONALS] = [*beside, functionals[0]]
     return [group for group in (*means, *map(_mean_of_recipes, recipes.values())) if group]
 
 
@@ -129,12 +129,18 @@ def _mean_of_seeds(group: Group) -> Group | None:
 
 
 def _mean_of_recipes(wholes: Sequence[Group]) -> Group | None:
-    """Several recipes in equal parts, each the mean of its seeds, if all of them ran on the same splits and clips."""
-    if len(wholes) < 2 or any(_clips_of(each) != _clips_of(wholes[0]) for each in wholes):
+    """As many recipes as ran on the same splits and clips, in equal parts, each the mean of its seeds; None of one."""
+    wholes = max(([each for each in wholes if _alike(each, whole)] for whole in wholes), key=len)
+    if len(wholes) < 2:
         return None
     cells = tuple(_mean(several) for several in zip(*(whole.cells for whole in wholes), strict=True))
     members = tuple(cell for whole in wholes for cell in whole.classifiers)
-    return replace(wholes[0], cells=cells, members=members, recipes=len(wholes))
+    return replace(wholes[0], cells=cells, members=members, recipes=len(wholes), recipe_number=1)
+
+
+def _alike(first: Group, second: Group) -> bool:
+    """Whether they ran on the same splits and clips."""
+    return _clips_of(first) == _clips_of(second)
 
 
 def _clips_of(whole: Group) -> list[tuple[str, *tuple[tuple[str, ...], ...]]]:

@@ -154,6 +154,20 @@ def test_what_heard_other_clips_is_not_mixed(log: Log) -> None:
     log.cell("R", 0, "r")
     log.cell("F", 0, "functionals", speakers="xz")
     assert ensembles_of(read_groups("t", Config())) == []
+    for letter, recipe, sure, seed in (("B", "one", 0.9, 0), ("B", "other", 0.7, 2), ("R", "of the same", 0.8, 3)):
+        log.cell(letter, 0, recipe, speakers="xz", sure=sure, seed=seed)
+    log.cell("B", 0, "elsewhere", speakers="xyz", seed=1)
+    found = {each.name: each for each in ensembles_of(read_groups("t", Config()))}
+    assert {name: each.size for name, each in found.items()} == {"B of 2 recipes": 2, "R+F of 2 recipes": 2}
+    assert found["B of 2 recipes"].test.probabilities.max(axis=1) == pytest.approx(0.8), "without the third recipe"
+
+
+def test_each_format_of_a_mixture_has_its_own_figure(log: Log, tmp_path: Path) -> None:
+    for number_format, sure in (("float32", 0.9), ("bfloat16", 0.6)):
+        log.cell("B", 0, "same", number_format=number_format, sure=sure)
+    publish_results("t", tmp_path / "docs", Config())
+    rows = json.loads((tmp_path / "docs" / "results.json").read_text())
+    assert [(row["recipes"], len(row["uar_per_seed"])) for row in rows if row["protocol"] == "speaker"][-1] == (2, 2)
 
 
 def test_a_cell_that_runs_again_makes_its_recipe_the_newest(log: Log) -> None:
