@@ -99,10 +99,9 @@ def row_of(group: Group) -> dict[str, Any]:
         "members": group.size,
         "recipes": group.recipes,
         "recipe_number": group.recipe_number,
-        **{name: _tags(group, name) for name in ("backbone", "weights", "recipe")},
+        **{name: _tags(group, name) for name in ("backbone", "weights", "recipe", "number_format")},
         "common_recipe": group.common_recipe,
         "augmented_as": group.augmented_as,
-        "number_format": group.number_format,
         "folds": group.splits,
         "seeds": [int(seed) for seed in group.seeds],
         "clips": len(test),
@@ -132,12 +131,12 @@ def _runs_of(group: Group) -> list[str]:
 
 def _settings_of(group: Group) -> dict[str, str]:
     """What all its classifiers were trained by, and in which format of numbers."""
-    return settings_of(group.cells[0].run) | {"number format": group.number_format or "not noted"}
+    return settings_of(group.cells[0].run) | {"number format": _tags(group, "number_format")}
 
 
 def _tags(group: Group, name: str) -> str:
     """What the runs of a row say under a name: one value, but for the recipes of a mean over several."""
-    return ", ".join(dict.fromkeys(cell.run.tags[name] for cell in group.classifiers))
+    return ", ".join(dict.fromkeys(cell.run.tags.get(name) or "not noted" for cell in group.classifiers))
 
 
 def _mean_metric(group: Group, name: str) -> float:

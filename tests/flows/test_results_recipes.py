@@ -167,7 +167,8 @@ def test_each_format_of_a_mixture_has_its_own_figure(log: Log, tmp_path: Path) -
         log.cell("B", 0, "same", number_format=number_format, sure=sure)
     publish_results("t", tmp_path / "docs", Config())
     rows = json.loads((tmp_path / "docs" / "results.json").read_text())
-    assert [(row["recipes"], len(row["uar_per_seed"])) for row in rows if row["protocol"] == "speaker"][-1] == (2, 2)
+    mixed = [row for row in rows if row["protocol"] == "speaker"][-1]
+    assert (mixed["recipes"], mixed["number_format"], len(mixed["uar_per_seed"])) == (2, "bfloat16, float32", 2)
 
 
 def test_a_cell_that_runs_again_makes_its_recipe_the_newest(log: Log) -> None:
