@@ -130,7 +130,8 @@ def test_a_live_server_follows_the_alias_and_outlives_the_registry(client: Mlflo
 
         database = tmp_path / "mlflow.db"
         content = database.read_bytes()
-        database.write_bytes(b"no database" * 1000)
+        with database.open("r+b", buffering=0) as file:  # at once: an emptied database would be another fault
+            file.write(b"no database" * 1000)
         within(server, lambda: "what is served stays" in server.log, timeout_s=90.0)
         time.sleep(3.0)
         assert server.log.count("what is served stays") == 1, "an outage is told once"
