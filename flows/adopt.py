@@ -71,8 +71,10 @@ def _log(record: Record, result: StageResult, folder: Path, parent: Run, table: 
     tags = stage_tags(context, result.name, letter) | {"table": table, "device": record["device"]}
     tags[COMPUTED_TAG] = _computed(result)
     if letter:
-        tags["weights"] = result.read("figures.json")["weights"]
-        tags["number_format"] = record.get("number_format", "")  # archives of before 2026-12-01 do not say
+        figures = result.read("figures.json")
+        tags["weights"] = figures["weights"]
+        # the first cells that said it had it in their record; older ones do not say
+        tags["number_format"] = figures.get("number_format") or record.get("number_format", "")
     name = f"{result.name}, {context.split().name}, seed {config.seed}"
     with tracking.open_run(name, tags=tags, parent=parent) as run:
         if (result.folder / "history.json").exists():

@@ -16,6 +16,8 @@ from sermodels.stages.functionals import LETTER as FUNCTIONALS
 PARTS = ("development", "test")
 Runs = dict[tuple[str, str], FinishedRun]
 """Runs of one row and recipe by split and seed."""
+Clips = tuple[tuple[str, *tuple[tuple[str, ...], ...]], ...]
+"""Which clips the parts of each split hold."""
 WITH_FUNCTIONALS = f"R+{FUNCTIONALS}"
 """The letter of R's recipes and stage F in equal parts."""
 
@@ -114,9 +116,10 @@ def ensembles_of(groups: Sequence[Group]) -> list[Group]:
         recipes.setdefault((*group.row, group.letter), []).append(mean or group)
     for row in dict.fromkeys(group.row for group in groups):
         networks, functionals = (recipes.get((*row, letter), []) for letter in ("R", FUNCTIONALS))
-        if functionals:
-            beside = [replace(each, letter=WITH_FUNCTIONALS) for each in networks if _alike(each, functionals[0])]
-            recipes[*row, WITH_FUNCTIONALS] = [*beside, functionals[0]]
+        beside = [each for each in networks if functionals and _clips_of(each) == _clips_of(functionals[0])]
+        if beside:
+            first = replace(beside[0], letter=WITH_FUNCTIONALS)
+            recipes[*row, WITH_FUNCTIONALS] = [first, *beside[1:], *functionals]
     return [group for group in (*means, *map(_mean_of_recipes, recipes.values())) if group]
 
 
@@ -130,22 +133,20 @@ def _mean_of_seeds(group: Group) -> Group | None:
 
 def _mean_of_recipes(wholes: Sequence[Group]) -> Group | None:
     """As many recipes as ran on the same splits and clips, in equal parts, each the mean of its seeds; None of one."""
-    wholes = max(([each for each in wholes if _alike(each, whole)] for whole in wholes), key=len)
-    if len(wholes) < 2:
+    by_clips: dict[Clips, list[Group]] = {}
+    for whole in wholes:
+        by_clips.setdefault(_clips_of(whole), []).append(whole)
+    alike = max(by_clips.values(), key=len)
+    if len(alike) < 2:
         return None
-    cells = tuple(_mean(several) for several in zip(*(whole.cells for whole in wholes), strict=True))
-    members = tuple(cell for whole in wholes for cell in whole.classifiers)
-    return replace(wholes[0], cells=cells, members=members, recipes=len(wholes), recipe_number=1)
+    cells = tuple(_mean(several) for several in zip(*(whole.cells for whole in alike), strict=True))
+    members = tuple(cell for whole in alike for cell in whole.classifiers)
+    return replace(alike[0], cells=cells, members=members, recipes=len(alike), recipe_number=1)
 
 
-def _alike(first: Group, second: Group) -> bool:
-    """Whether they ran on the same splits and clips."""
-    return _clips_of(first) == _clips_of(second)
-
-
-def _clips_of(whole: Group) -> list[tuple[str, *tuple[tuple[str, ...], ...]]]:
+def _clips_of(whole: Group) -> Clips:
     """Each cell's split, and the clips of its parts."""
-    return [(cell.run.tags["split"], *(getattr(cell, part).identifiers for part in PARTS)) for cell in whole.cells]
+    return tuple((cell.run.tags["split"], *(getattr(cell, part).identifiers for part in PARTS)) for cell in whole.cells)
 
 
 def _mean(several: Sequence[Cell]) -> Cell:

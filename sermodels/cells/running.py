@@ -92,7 +92,6 @@ def _with_synthesis(unit: Unit) -> Iterator[str]:
 def _record(context: RunContext, result: StageResult, letter: str = "") -> str:
     """Write down what ran, where, and of which config: what MLflow would be told."""
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
-    trained_in = result.read("figures.json").get("number_format", "") if letter else ""
     value: dict[str, Any] = {
         "stage": result.name,
         "letter": letter,
@@ -100,7 +99,6 @@ def _record(context: RunContext, result: StageResult, letter: str = "") -> str:
         "key": result.key,
         "split": str(context.split_path.relative_to(context.workspace)),
         "device": device,
-        "number_format": trained_in,
         "config": context.config.identity(),
     }
     path = context.workspace / CELLS / f"{result.folder.name}.json"
